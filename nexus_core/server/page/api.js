@@ -8,8 +8,8 @@ const KEPT = "nexus.key";
 const ADVICE = {
   0: "Check that the server runs and that this device can reach it, then try again.",
   400: "Change what you ask for, then try again.",
-  401: "The button Key, at the top, takes one.",
-  403: "Use a key with more rights: the button Key, at the top, changes it.",
+  401: "The button Key takes one.",
+  403: "Use a key with more rights: the button Key changes it.",
   404: "It may have been removed meanwhile: reload the page to see what there is.",
   408: "The connection is slow, or the file is large: try again.",
   409: "Choose another name.",
@@ -36,6 +36,7 @@ export class ApiError extends Error {
 
 let askForKey = async () => null;
 let asking = null;
+export let isRefused = false; // Whether a key was asked for and not given.
 
 export const onKeyNeeded = (ask) => { askForKey = ask; };
 export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
@@ -43,12 +44,32 @@ export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
 // What was read with another key goes with it.
 export function keepKey(key) {
   forget();
+  isRefused = false;
   key ? sessionStorage.setItem(KEPT, key) : sessionStorage.removeItem(KEPT);
 }
 
 export async function call(method, path, body, options = {}) {
   const response = await send(method, path, body, options);
   return response.status === 204 ? null : await response.json();
+}
+
+// Sends a form, and tells how much of it has gone, as a share of 1: `fetch` does not.
+export function upload(path, form, onShare) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", prefix + path);
+    request.responseType = "json";
+    request.setRequestHeader("Accept", "application/json");
+    const key = sessionStorage.getItem(KEPT);
+    if (key !== null) request.setRequestHeader("Authorization", `Bearer ${key}`);
+    request.upload.onprogress = ({ loaded, total }) => onShare(loaded / total);
+    request.onload = () => {
+      if (request.status < 300) resolve(request.response);
+      else reject(new ApiError(request.response ?? {}, request.status));
+    };
+    request.onerror = () => reject(new ApiError({ error: "The server cannot be reached." }, 0));
+    request.send(form);
+  });
 }
 
 // Yields the events of an answer; the last one is an `end` or an `error`, or this throws. A stream that is cut is read on
@@ -126,6 +147,7 @@ async function send(method, path, body, { signal, type, last, tries = 0 } = {}) 
 async function newKey(why, failed) {
   asking ??= askForKey(why).finally(() => { asking = null; });
   const key = await asking;
+  isRefused = !key;
   if (!key) throw failed;
   keepKey(key);
 }

@@ -1,14 +1,18 @@
 // Ask: a question, the answer as it streams, what it was made of.
 
-import { shown } from "./answer.js";
 import { ask, call } from "./api.js";
+import { Turn } from "./answer.js";
 import { Approvals } from "./approvals.js";
-import { choose, chosen, isStored, load, offerRest } from "./choices.js";
+import * as attached from "./attached.js";
+import { asking, choose, chosen, examples, isStored, load, offerRest, searching } from "./choices.js";
 import { keep, recall } from "./cited.js";
-import { openPassage } from "./dialogs.js";
+import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
-import { following, Growing } from "./growing.js";
-import { picture, tries } from "./window.js";
+import { pause } from "./growing.js";
+import { load as loadMarkdown } from "./markdown.js";
+import { may } from "./session.js";
+
+const SLICE_MS = 8; // Of work on a conversation that is opened, before the browser draws.
 
 let conversation = null; // Its id, from its first question on.
 let kept = false; // Whether the server knows it: it has a whole answer.
@@ -17,16 +21,29 @@ let running = null;
 export function begin() {
   $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
   $("query").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); send(); }
+    // An Enter that ends the composition of a character is not one that sends.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    send();
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !document.querySelector("dialog[open]")) running?.abort();
   });
   $("stop").addEventListener("click", () => running?.abort());
-  $("fresh").addEventListener("click", () => { renew(); address(); $("query").focus(); });
+  $("fresh").addEventListener("click", fresh);
   $("pipeline").addEventListener("change", () => { offerRest(); renew(); address(); });
-  $("context").addEventListener("change", () => { renew(); address(); });
+  $("context").addEventListener("change", () => { offerRest(); renew(); address(); });
+  attached.begin(() => (isStored() && may("admin") ? chosen().contextId : ""));
+  const idle = window.requestIdleCallback ?? setTimeout;
+  idle(() => loadMarkdown().catch(() => {}));
   renew();
+}
+
+function fresh() {
+  renew();
+  if ($("view-ask").hidden) location.hash = "ask";
+  else address();
+  $("query").focus();
 }
 
 export async function show([pipeline, context, id]) {
@@ -37,6 +54,7 @@ export async function show([pipeline, context, id]) {
     if (id && id !== conversation) await resume(id);
     else if (!id && pipeline && kept) renew();
     address();
+    if (!conversation) examples((question) => { $("query").value = question; send(); });
   } catch (error) {
     $("about").replaceChildren(problem(error));
   }
@@ -54,41 +72,44 @@ function renew() {
   conversation = null;
   kept = false;
   $("thread").replaceChildren();
-  $("fresh").hidden = true;
-  $("aside").replaceChildren(el("p", { class: "hint" }, "With an answer, this shows what filled the model's window, what was left out and why, and which attempts it took."));
+  examples((question) => { $("query").value = question; send(); });
 }
+
+const acts = { again: (query) => send(query), edit: (query) => { $("query").value = query; $("query").focus(); } };
 
 async function resume(id) {
   renew();
   let after = 0;
   let lacking = false;
+  let began = performance.now();
   try {
     while (after !== null) {
       const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
       for (const { id: run, query, response } of told.turns) {
         const { passages, contextId, lacks } = recall(run, response);
         lacking ||= lacks;
-        $("thread").append(questionOf(query), answerOf(...shown(response, passages, opening(contextId)), copying(response)));
+        const turn = new Turn(query, { ...acts, contextId, passages });
+        await turn.show(response);
+        if (performance.now() - began > SLICE_MS) {
+          await pause();
+          began = performance.now();
+        }
+        if (!turn.isSeen) return;
       }
       after = told.next;
     }
     conversation = id;
     kept = true;
-    $("fresh").hidden = false;
     $("thread").append(el("p", { class: "hint" }, `To ask further, write below.${lacking ? " Citations are plain text where this tab has not seen the passages." : ""}`));
-    $("thread").focus();
+    refresh(id);
+    $("thread").focus({ preventScroll: true });
   } catch (error) {
     $("thread").append(problem(error));
   }
 }
 
-// Opens a passage, and from there its item where that is in a context of the store.
-const opening = (contextId) => (passage) => openPassage(passage, contextId ? route("contexts", contextId, "items", passage.id) : "");
-const questionOf = (text) => el("div", { class: "asked", dir: "auto" }, text);
-const answerOf = (...children) => el("article", { class: "answer", "aria-label": "Answer" }, ...children);
-
-async function send() {
-  const query = $("query").value.trim();
+async function send(again) {
+  const query = (again ?? $("query").value).trim();
   if (!query || running) return;
   const { options, ...where } = chosen();
   if (!where.contextId) {
@@ -97,92 +118,60 @@ async function send() {
     return;
   }
   conversation ??= newId();
-  const answer = answerOf();
-  $("thread").append(questionOf(query), answer);
-  $("query").value = "";
-  busy(true);
   const controller = (running = new AbortController());
-  const growing = new Growing(answer);
+  const turn = new Turn(query, { ...acts, contextId: isStored() ? where.contextId : "", files: again === undefined ? attached.names() : [] });
+  if (again === undefined) $("query").value = "";
+  busy(true);
+  turn.says(searching());
+  const growing = turn.grow();
   const approvals = new Approvals();
-  const body = { ...where, query, options: { ...options, stream: true, approveTools: true, includeTrace: true, conversationId: conversation } };
-  answer.scrollIntoView({ block: "end" });
+  turn.asked.scrollIntoView({ block: "start" });
   try {
+    const attachments = again === undefined ? await attached.taken() : [];
+    const body = { ...where, query, options: { ...options, stream: true, approveTools: true, includeTrace: true, conversationId: conversation } };
+    if (attachments.length) body.attachments = attachments;
     for await (const event of ask(body, controller.signal)) {
+      told(turn, event);
       growing.take(event);
       approvals.take(event);
     }
-    finish(answer, growing, where);
+    const { end } = growing;
+    keep(end.id, growing.text, end.metadata.contextItems, isStored() ? where.contextId : "");
+    await turn.finish();
+    if (turn.isSeen) kept = conversation === end.conversationId;
   } catch (error) {
-    fail(answer, growing, error, query);
+    await failed(turn, error, query);
   } finally {
     approvals.close();
     if (running === controller) {
       running = null;
       busy(false);
       address();
+      if (kept) refresh(conversation);
     }
   }
 }
 
+// What is known before the answer is.
+function told(turn, event) {
+  if (event.type === "start") turn.says(asking(event.modelId));
+  else if (event.type === "chunk") turn.says();
+}
+
 function busy(is) {
-  $("send").disabled = is;
+  $("send").hidden = $("send").disabled = is;
   $("stop").hidden = !is;
-  $("fresh").hidden = false;
   if (is) $("said").replaceChildren("The answer is on its way.");
   // The button that was pressed is gone: its focus would be lost.
-  if (document.activeElement === document.body) $("query").focus();
+  if (document.activeElement === document.body) $("query").focus({ preventScroll: true });
 }
 
-function finish(answer, growing, { contextId }) {
-  const { end, text } = growing;
-  growing.stop();
-  const stored = isStored() ? contextId : "";
-  const open = opening(stored);
-  keep(end.id, text, end.metadata.contextItems, stored);
-  const made = looking("How it was made", () => picture(end, open));
-  following(() => answer.replaceChildren(...shown(text, end.metadata.contextItems, open), el("div", { class: "row" }, copying(text), made, called(end.tools))));
-  if (!answer.isConnected) return;
-  $("aside").replaceChildren(...picture(end, open));
-  kept = conversation === end.conversationId;
-}
-
-function called(tools) {
-  const rows = tools?.map(({ name, outcome, items }) => `${name}: ${outcome}, ${items} item${items === 1 ? "" : "s"}`);
-  return rows ? el("span", { class: "hint" }, `Tools called: ${rows.join("; ")}`) : null;
-}
-
-function looking(name, drawn) {
-  const look = () => {
-    $("aside").replaceChildren(...drawn());
-    $("aside").focus({ preventScroll: true });
-    $("aside").scrollIntoView({ block: "nearest" });
-  };
-  return el("button", { type: "button", class: "quiet small made", onclick: look }, name);
-}
-
-function copying(text) {
-  const button = el("button", { type: "button", class: "quiet small copy" }, "Copy");
-  button.addEventListener("click", async () => {
-    const done = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-    button.textContent = done ? "Copied" : "Not allowed: select the text";
-    $("said").replaceChildren(button.textContent);
-  });
-  return button;
-}
-
-function fail(answer, growing, error, query) {
-  growing.stop();
-  const stopped = error.name === "AbortError";
-  const attempts = error.attempts || [];
-  const told = shown(growing.text, [], openPassage);
-  if (stopped || growing.text) told.push(el("p", { class: "hint" }, `${stopped ? "Stopped. " : ""}The answer is not complete, and the conversation does not keep it.`));
-  if (!stopped) told.push(problem(error));
-  if (attempts.length) told.push(looking("Attempts", () => [tries(attempts)]));
-  following(() => answer.replaceChildren(...told));
-  if (!answer.isConnected) return;
+async function failed(turn, error, query) {
+  const isStopped = error.name === "AbortError";
+  await turn.fail(error, isStopped);
+  if (!turn.isSeen) return;
   if (!$("query").value) $("query").value = query;
-  if (attempts.length) $("aside").replaceChildren(tries(attempts));
-  $("said").replaceChildren(stopped ? "Stopped." : error.message);
+  $("said").replaceChildren(isStopped ? "Stopped." : error.message);
 }
 
 function newId() {

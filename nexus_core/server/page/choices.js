@@ -1,7 +1,11 @@
-// What a question goes to: the pipeline, its context, its model, its system prompt.
+// What a question goes to: the pipeline, its context, its model, its system prompt; and what may be asked.
 
 import { call } from "./api.js";
-import { $, el } from "./dom.js";
+import { $, alone, counted, el } from "./dom.js";
+import { may } from "./session.js";
+
+const CHIPS = 12;
+const EXAMPLES = [(title) => `What does “${title}” say?`, (title) => `Sum up “${title}” in three points`, (title) => `What should I know about “${title}”?`];
 
 let pipelines = [];
 let contexts = [];
@@ -34,16 +38,50 @@ export function offerRest() {
   const takes = pipeline.takesContext;
   offer("context", takes ? contexts.map(({ name }) => [name, name]) : [[pipeline.name, "its own"]], $("context").value);
   $("context").disabled = !takes;
+  $("context").parentElement.hidden = !takes;
+  $("pipeline").parentElement.hidden = pipelines.length < 2;
+  chips(takes ? contexts : []);
   const own = models.filter((model) => model.pipeline === pipeline.name);
   const called = (model) => `${model.name} (${model.id})`;
   const standard = own.find((model) => model.default);
-  offer("model", [["", `as the pipeline says: ${standard?.name}`], ...own.map((model) => [model.name, called(model)])], $("model").value);
+  offer("model", [["", `${standard?.name} by default`], ...own.map((model) => [model.name, called(model)])], $("model").value);
   $("models-offered").hidden = own.length < 2;
   $("system").hidden = !pipeline.inputs.includes("systemPrompt");
   $("about").replaceChildren(takes && !contexts.length
-    ? el("p", { class: "notice" }, "There is no context yet. ", el("a", { href: "#contexts" }, "Create one"), ", and add documents to it.")
+    ? el("p", { class: "notice" }, "There is no context yet. ", ...(may("admin")
+      ? [el("a", { href: "#contexts" }, "Create one"), ", and add documents to it."] : ["Whoever runs this server can make one, and let you see it."]))
     : el("p", { dir: "auto" }, pipeline.description));
 }
+
+// The contexts as buttons, where none or few are hidden by a list.
+function chips(found) {
+  $("chips").replaceChildren(...(found.length < 2 ? [] : found.slice(0, CHIPS)).map(({ name }) => el("button", {
+    type: "button", class: "chip", "aria-pressed": String(name === $("context").value),
+    onclick: () => { $("context").value = name; $("context").dispatchEvent(new Event("change")); },
+  }, alone(name))));
+  $("query").placeholder = found.length ? `Ask about ${$("context").value}` : "Ask a question";
+}
+
+// Questions out of the titles of what is in the context.
+export async function examples(ask) {
+  const name = isStored() ? $("context").value : "";
+  if (!name) return $("examples").replaceChildren();
+  const { items } = await call("GET", `/contexts/${encodeURIComponent(name)}/items?limit=40`).catch(() => ({ items: [] }));
+  if (name !== $("context").value) return undefined;
+  const titles = [...new Set(items.map(({ title }) => title).filter((title) => title && title.length < 80))].slice(0, EXAMPLES.length);
+  return $("examples").replaceChildren(...titles.map((title, place) => {
+    const question = EXAMPLES[place](title);
+    return el("li", {}, el("button", { type: "button", class: "example", dir: "auto", onclick: () => ask(question) }, question));
+  }));
+}
+
+// What goes on before the first word comes.
+export function searching() {
+  const known = isStored() ? contexts.find(({ name }) => name === $("context").value) : null;
+  return known ? `Searching ${counted(known.items, "item")} …` : "Reading …";
+}
+
+export const asking = (modelId) => `Asking ${modelId} …`;
 
 export function chosen() {
   const options = {};

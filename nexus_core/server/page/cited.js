@@ -1,6 +1,6 @@
 // The passages that answers cite, kept as long as this tab, for conversations that are opened again.
 
-import { cited } from "./answer.js";
+import { cited } from "./citations.js";
 
 const NAME = "nexus.cited.";
 

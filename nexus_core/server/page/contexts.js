@@ -5,6 +5,7 @@ import { sure } from "./dialogs.js";
 import * as documents from "./documents.js";
 import { $, alone, counted, el, figure, route, trying } from "./dom.js";
 import * as items from "./items.js";
+import { may } from "./session.js";
 
 const PARTS = { items, documents };
 let wanted = "";
@@ -52,11 +53,12 @@ async function list() {
   return await trying("contexts-said", async () => {
     const { contexts } = await call("GET", "/contexts");
     $("contexts").replaceChildren(...contexts.map((context) => row(context, context.name === wanted)));
-    if (!contexts.length) $("contexts-said").replaceChildren("There is none yet: give the first one a name.");
+    if (!contexts.length) $("contexts-said").replaceChildren(may("admin") ? "There is none yet: give the first one a name." : "There is none yet that this key may see.");
     const context = contexts.find((each) => each.name === wanted);
     if (context) {
       $("opened-name").textContent = wanted;
       $("opened-about").textContent = context.description;
+      $("ask-this").href = route("ask", $("pipeline").value || "-", wanted);
       $("to-items").textContent = `Items (${figure(context.items)})`;
     }
     return contexts;

@@ -1,4 +1,4 @@
-// Your conversations: listed, opened, deleted.
+// Your conversations: listed, found by words, opened, kept as a file, deleted.
 
 import { call } from "./api.js";
 import { chosen } from "./choices.js";
@@ -6,40 +6,75 @@ import { sure } from "./dialogs.js";
 import { $, alone, counted, el, route, trying, when } from "./dom.js";
 import { Paged } from "./paged.js";
 
+const SEARCHED = 8; // Fewer are seen at once.
+
 let list;
+let opened = "";
 
 export function begin() {
   list = new Paged("conversations", async (after) => {
-    const { conversations, next } = await call("GET", `/conversations?limit=50${after}`);
-    return { next, rows: () => conversations.map(row), drawn: empty };
+    const { conversations, next } = await call("GET", `/conversations?limit=100${after}`);
+    return { next, rows: () => conversations.map(row), drawn };
   });
+  $("conversation-words").addEventListener("input", find);
 }
 
-export const show = () => list.show();
-
-function empty() {
-  if (!$("conversations").children.length) $("conversations-said").replaceChildren("There is none yet: a question under ", el("a", { href: "#ask" }, "Ask"), " begins one.");
+// Draws the list anew; `id` is the one that is open.
+export function refresh(id = opened) {
+  opened = id;
+  return list.show();
 }
+
+function drawn() {
+  const found = $("conversations").children.length;
+  $("conversation-words").hidden = found < SEARCHED;
+  if (!found) $("conversations-said").replaceChildren("There is none yet: a question begins one.");
+  find();
+}
+
+function find() {
+  const words = $("conversation-words").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [...$("conversations").children];
+  for (const line of rows) line.hidden = !words.every((word) => line.textContent.toLowerCase().includes(word));
+  if (words.length) $("conversations-said").replaceChildren(rows.every((line) => line.hidden) ? "None of these: try other words, or More." : "");
+}
+
+const path = (id) => `/conversations/${encodeURIComponent(id)}`;
 
 function row(conversation) {
   const { id, title, turns, changed } = conversation;
   const { pipeline, contextId } = chosen();
-  const open = route("ask", pipeline, contextId, id);
-  const line = el("li", { class: "row between" },
-    el("div", {},
-      el("a", { href: open }, alone(title || id)),
-      el("span", { class: "hint" }, `${counted(turns, "question")} · ${when(changed)}`)),
-    el("button", { type: "button", class: "quiet small", "aria-label": `Delete ${title || id}`, onclick: () => remove(line, conversation) }, "Delete"));
+  const link = el("a", { href: route("ask", pipeline, contextId, id) }, alone(title || id), el("span", { class: "hint" }, `${counted(turns, "question")} · ${when(changed)}`));
+  if (id === opened) link.setAttribute("aria-current", "true");
+  const line = el("li", {}, link,
+    act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
+    act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", () => save(conversation))));
   return line;
 }
+
+const act = (name, label, sign, onclick) => el("button", { type: "button", class: `quiet small ${name}`, "aria-label": label, title: label, onclick }, sign);
 
 async function remove(line, { id, title, turns }) {
   if (!await sure("Delete", `“${title || id}”`, `${counted(turns, "question")} with the answers: they cannot be had back.`)) return;
   await trying("conversations-said", async () => {
-    await call("DELETE", `/conversations/${encodeURIComponent(id)}`);
+    await call("DELETE", path(id));
     line.remove();
     $("conversations-said").replaceChildren("Deleted.");
-    empty();
+    drawn();
+    if (id === opened) $("fresh").click();
     $("conversations-title").focus();
   });
+}
+
+// The whole conversation as Markdown.
+async function save({ id, title }) {
+  const parts = [`# ${title || id}\n`];
+  for (let after = 0; after !== null;) {
+    const told = await call("GET", `${path(id)}?limit=200&after=${after}`);
+    for (const { query, response } of told.turns) parts.push(`## ${query}\n\n${response}\n`);
+    after = told.next;
+  }
+  const href = URL.createObjectURL(new Blob([parts.join("\n")], { type: "text/markdown" }));
+  el("a", { href, download: `${(title || id).slice(0, 60).replace(/[^\p{L}\p{N} _-]/gu, "").trim() || "conversation"}.md` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 1_000);
 }

@@ -1,22 +1,6 @@
-// The dialogs that any view opens: a passage, a question before something is lost, the key.
+// The dialogs that any view opens: a question before something is lost, the key.
 
-import { $, alone, joined } from "./dom.js";
-
-// `whole` is the address of the item that a passage is of, if it has one here.
-export function openPassage(passage, whole = "") {
-  $("passage-title").replaceChildren(`${passage.number}. `, alone(passage.title || passage.id));
-  $("passage-about").replaceChildren(...joined(
-    passage.source || passage.id,
-    passage.place,
-    passage.whole ? "the whole item" : "the part of it that was sent",
-    `relevance ${passage.relevance.toPrecision(3)}`,
-  ));
-  $("passage-text").textContent = passage.text;
-  $("passage-whole").hidden = !whole;
-  $("passage-whole").href = whole;
-  $("passage").showModal();
-  $("passage-text").scrollTop = 0;
-}
+import { $, alone } from "./dom.js";
 
 // Tells whether the user wants it in earnest; `what` is foreign text.
 export function sure(verb, what, lost) {

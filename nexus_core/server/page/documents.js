@@ -1,6 +1,6 @@
 // The documents of a context: sent, listed, removed; and what was not read, and why.
 
-import { call } from "./api.js";
+import { call, upload as sent } from "./api.js";
 import { sure } from "./dialogs.js";
 import { $, alone, counted, el, joined, problem, size, trying } from "./dom.js";
 import { Paged } from "./paged.js";
@@ -12,7 +12,7 @@ let changed = () => {};
 
 export function begin(onChange) {
   changed = onChange;
-  $("files").addEventListener("change", () => { upload([...$("files").files]); $("files").value = ""; });
+  $("files").addEventListener("change", () => { take([...$("files").files]); $("files").value = ""; });
   list = new Paged("documents", async (after) => {
     const { documents, next } = await call("GET", path(context, `?limit=100${after}`));
     return { next, rows: () => documents.map(row), drawn: count };
@@ -26,7 +26,7 @@ export function begin(onChange) {
     drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   }
   for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => { event.preventDefault(); upload([...event.dataTransfer.files]); });
+  drop.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files]); });
   // A file that misses the place to drop it would otherwise take the place of the page.
   for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 }
@@ -55,7 +55,7 @@ const left = ({ name, reason }) => el("li", { class: "row" }, el("div", {}, el("
 function row({ name, origin, size: bytes }) {
   const line = el("li", { class: "row between" },
     el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, ...joined(size(bytes), origin === `upload ${name}` ? "uploaded" : origin && `from ${origin}`))),
-    el("button", { type: "button", class: "quiet small", "aria-label": `Remove ${name}`, onclick: () => remove(line, name) }, "Remove"));
+    el("button", { type: "button", class: "quiet small for-admin", "aria-label": `Remove ${name}`, onclick: () => remove(line, name) }, "Remove"));
   return line;
 }
 
@@ -73,7 +73,7 @@ async function remove(line, name) {
 
 // One after the other: a server takes them in turn anyway, and each has its own outcome. They all go where they were
 // dropped, also if another context is opened meanwhile.
-async function upload(files) {
+async function take(files) {
   const to = context;
   const lines = files.map((file) => el("li", {}, alone(file.name), ": waits"));
   $("uploads").replaceChildren(...lines);
@@ -81,7 +81,10 @@ async function upload(files) {
     const line = lines[place];
     line.replaceChildren(alone(file.name), `: on its way (${size(file.size)})`);
     try {
-      const told = await send(to, file);
+      const told = await send(to, file, (share) => {
+        const state = share < 1 ? `${Math.round(share * 100)} % of ${size(file.size)}` : "is being read";
+        line.replaceChildren(alone(file.name), `: ${state}`, el("progress", { max: 1, value: share, "aria-label": file.name }));
+      });
       line.replaceChildren(alone(file.name), `: ${outcome(told)}`);
       line.className = told.failed.length ? "cut" : "kept";
     } catch (error) {
@@ -93,10 +96,10 @@ async function upload(files) {
   if (to === context) await list.show();
 }
 
-function send(to, file) {
+export function send(to, file, onShare) {
   const form = new FormData();
   form.append("file", file, file.name);
-  return call("POST", path(to), form);
+  return sent(path(to), form, onShare);
 }
 
 function outcome(told) {

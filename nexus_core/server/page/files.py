@@ -17,6 +17,8 @@ from nexus_core.server.settings import ServerSettings
 INDEX = "index.html"
 ADMIN = "admin"
 """The folder of the page for who administrates, whose address is the same."""
+VENDOR = "vendor"
+"""The folder of the libraries, as their makers ship them."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -71,7 +73,7 @@ class PageFiles:
 
 def _read(settings: ServerSettings) -> list[_File]:
     found = []
-    for folder in ("", ADMIN):
+    for folder in ("", ADMIN, VENDOR):
         for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name):
             if "." + path.name.rpartition(".")[2] in _TYPES:
                 data = path.read_bytes()

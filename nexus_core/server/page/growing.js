@@ -1,73 +1,76 @@
-// An answer that is growing: drawn once a frame, and told to screen readers by sentences.
+// An answer that is growing: drawn once a frame as Markdown, and told to screen readers by sentences.
 
 import { $, el } from "./dom.js";
+import { load, Markdown } from "./markdown.js";
 
-const BLOCK = 4_000; // The layout of a longer one would begin anew with every piece.
 const SENTENCES = 100; // Fewer characters are not told apart.
-
-// Draws, and stays at the end of the thread, above the question, where the reader is there.
-export function following(draw) {
-  const hidden = () => $("thread").getBoundingClientRect().bottom - $("form").getBoundingClientRect().top;
-  const follows = hidden() < 80;
-  draw();
-  if (follows && hidden() > 0) scrollBy(0, hidden());
-}
 
 export class Growing {
   text = "";
   end = null;
-  #drawn = 0;
+  #markdown = null;
+  #plain = 0;
   #told = 0;
   #frame = 0;
+  #citations;
 
-  constructor(answer) {
-    this.node = el("div", { class: "growing" });
-    this.#begin();
-    answer.replaceChildren(this.node);
+  constructor(place, citations) {
+    this.#citations = citations;
+    this.place = place;
+    this.node = el("div", { class: "md text growing" });
+    place.replaceChildren(this.node);
+    load().then(() => this.#begin(), () => {}); // Without the parser it stays the text that it is.
   }
 
   take(event) {
-    if (event.type === "chunk") this.text += event.content;
+    if (event.type === "chunk") this.text += event.content.replaceAll("\r", "");
     else if (event.type === "restart") this.#clear();
     else if (event.type === "end") this.end = event;
-    this.#frame ||= requestAnimationFrame(() => this.draw());
+    this.#next();
   }
 
-  draw() {
-    this.#frame = 0;
-    following(() => this.#show(this.text.slice(this.#drawn)));
-    this.#drawn = this.text.length;
-    this.#tell(SENTENCES);
-  }
-
-  stop() {
+  // Draws what is left, a piece at a time, and ends.
+  async stop() {
+    await load().catch(() => {});
     cancelAnimationFrame(this.#frame);
-    this.draw();
+    this.#frame = -1;
+    while (this.#draw(true)) await pause();
     this.#tell(0);
     this.node.classList.remove("growing");
   }
 
+  // What is whole already is not read out.
+  told() {
+    this.#told = this.text.length;
+  }
+
+  #next() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      if (this.#draw(false)) this.#next();
+      this.#tell(SENTENCES);
+    });
+  }
+
+  #draw(isWhole) {
+    if (this.#markdown) return this.#markdown.draw(this.text, isWhole);
+    this.node.append(this.text.slice(this.#plain));
+    this.#plain = this.text.length;
+    return false;
+  }
+
   #begin() {
-    this.block = el("div", { class: "text", dir: "auto" });
-    this.length = 0;
-    this.node.append(this.block);
+    this.node.replaceChildren();
+    this.#markdown = new Markdown(this.node, (numbers, raw) => this.#citations.drawn(numbers, raw));
+    if (this.text) this.#next();
   }
 
   #clear() {
     this.text = "";
-    this.#drawn = this.#told = 0;
-    this.node.replaceChildren();
-    this.#begin();
+    this.#plain = this.#told = 0;
+    if (this.#markdown) this.#begin();
+    else this.node.replaceChildren();
     $("said").replaceChildren("The answer begins anew.");
-  }
-
-  #show(text) {
-    const line = this.length > BLOCK ? text.indexOf("\n") : -1;
-    this.block.append(line < 0 ? text : text.slice(0, line));
-    this.length += text.length;
-    if (line < 0) return;
-    this.#begin();
-    this.#show(text.slice(line + 1));
   }
 
   #tell(least) {
@@ -77,4 +80,15 @@ export class Growing {
     if (end) $("said").append(el("p", {}, rest.slice(0, end)));
     this.#told += end;
   }
+}
+
+// Lets the browser draw, and take what was pressed.
+export const pause = () => new Promise((resolve) => { setTimeout(resolve); });
+
+// A text that is whole already.
+export async function drawn(place, text, citations) {
+  const growing = new Growing(place, citations);
+  growing.take({ type: "chunk", content: text });
+  growing.told();
+  await growing.stop();
 }

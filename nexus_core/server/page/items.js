@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { $, alone, counted, el, joined, route, trying } from "./dom.js";
 import { Paged } from "./paged.js";
+import { may } from "./session.js";
 
 let context = "";
 let list;
@@ -50,7 +51,7 @@ function drawn(wanted) {
   $("tags").replaceChildren(...[...tags].sort().map((value) => el("option", { value })));
   if (rows.size) return;
   if (wanted) $("items-said").replaceChildren("Nothing was found: try other words, or no tag.");
-  else $("items-said").replaceChildren("Nothing is in it yet: ", el("a", { href: route("contexts", context, "documents") }, "add documents"), ".");
+  else $("items-said").replaceChildren("Nothing is in it yet", ...(may("admin") ? [": ", el("a", { href: route("contexts", context, "documents") }, "add documents")] : []), ".");
 }
 
 // Its row, which takes the place of the one before.
@@ -93,7 +94,7 @@ function draw(found) {
   $("item-text").textContent = found.text;
   $("item-text").classList.toggle("code", found.kind === "code");
   $("item-tags").replaceChildren(...found.tags.map((name) => el("li", { class: "chip" }, alone(name), el(
-    "button", { type: "button", class: "cross", "aria-label": `Remove tag ${name}`, onclick: () => tag({ remove: [name] }) }, "×",
+    "button", { type: "button", class: "cross for-admin", "aria-label": `Remove tag ${name}`, onclick: () => tag({ remove: [name] }) }, "×",
   ))));
 }
 

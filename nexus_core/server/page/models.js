@@ -86,7 +86,7 @@ function making(model) {
     $("models-said").replaceChildren(alone(model.name), " is now the default of ", alone(model.pipeline), " until the server stops.");
   });
   return el("button", {
-    type: "button", class: "quiet small", "data-model": key(model), "aria-label": `Make ${model.name} the default of ${model.pipeline}`, onclick: choose,
+    type: "button", class: "quiet small for-admin", "data-model": key(model), "aria-label": `Make ${model.name} the default of ${model.pipeline}`, onclick: choose,
   }, "Make default");
 }
 

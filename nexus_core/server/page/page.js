@@ -1,19 +1,22 @@
-// The page: which of its views is seen, by the part of the address after `#`, and the key.
+// The page: which of its views is seen, by the part of the address after `#`, the sidebar, and the key.
 
-import { hasKey, keepKey, onKeyNeeded } from "./api.js";
+import { hasKey, isRefused, keepKey, onKeyNeeded } from "./api.js";
 import * as ask from "./ask.js";
 import * as contexts from "./contexts.js";
 import * as conversations from "./conversations.js";
 import * as dialogs from "./dialogs.js";
 import { $ } from "./dom.js";
 import * as models from "./models.js";
+import * as passages from "./passages.js";
 import * as session from "./session.js";
 
-const VIEWS = { ask, conversations, contexts, models };
+const VIEWS = { ask, contexts, models };
+let isKnown = false; // Whether the list of conversations is there, and what the key may do.
 
-function view() {
+async function view() {
   const [wanted, ...rest] = location.hash.slice(1).split("/").map(plain);
   if (wanted === "main") return;
+  drawer(wanted === "conversations");
   const shown = wanted in VIEWS ? wanted : "ask";
   for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== shown;
   for (const link of document.querySelectorAll("header nav a")) {
@@ -22,7 +25,11 @@ function view() {
     else link.removeAttribute("aria-current");
     if (is) document.title = `${link.textContent} · ContextNexus`;
   }
-  VIEWS[shown].show(rest);
+  await VIEWS[shown].show(rest);
+  if (isKnown || isRefused) return;
+  isKnown = true;
+  await session.know();
+  if (session.may("query")) await conversations.refresh();
 }
 
 function plain(part) {
@@ -33,21 +40,44 @@ function plain(part) {
   }
 }
 
+// The sidebar of a small screen.
+function drawer(isOpen) {
+  document.body.classList.toggle("drawn", isOpen);
+  $("menu").setAttribute("aria-expanded", String(isOpen));
+  $("shade").hidden = !isOpen;
+}
+
 async function changeKey() {
   const why = hasKey() ? "Another key takes the place of the one in use; an empty field forgets it." : "No key is in use.";
   const key = await dialogs.askForKey(why, "API key");
   if (key === null) return;
   keepKey(key);
+  isKnown = false;
   view();
+}
+
+// What a keyboard on the screen covers, where the window does not shrink for it.
+function keyboard() {
+  const { height, offsetTop } = visualViewport;
+  document.documentElement.style.setProperty("--keyboard", `${Math.max(0, innerHeight - height - offsetTop)}px`);
 }
 
 onKeyNeeded((why) => dialogs.askForKey(why));
 $("change-key").addEventListener("click", changeKey);
+$("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawn")));
+$("shade").addEventListener("click", () => drawer(false));
+$("drawer").addEventListener("click", (event) => { if (event.target.closest("a, #fresh")) drawer(false); });
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !document.body.classList.contains("drawn")) return;
+  drawer(false);
+  $("menu").focus();
+});
+window.visualViewport?.addEventListener("resize", keyboard);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
 addEventListener("hashchange", () => {
   // What a dialog tells is of the address that is left.
   for (const dialog of document.querySelectorAll("dialog[open]:not(#key-dialog)")) dialog.close();
   view();
 });
-for (const part of [dialogs, session, ...Object.values(VIEWS)]) part.begin();
+for (const part of [dialogs, session, passages, conversations, ...Object.values(VIEWS)]) part.begin();
 view();

@@ -1,7 +1,19 @@
-// Who is signed in, where the server has a sign-in.
+// Who is signed in, where the server has a sign-in; and what whoever asks may do.
 
-import { keepKey } from "./api.js";
+import { call, keepKey } from "./api.js";
 import { $ } from "./dom.js";
+
+const SCOPES = ["query", "read", "admin"];
+let scopes = new Set(SCOPES); // What is not known yet is shown: the server decides.
+
+export const may = (scope) => scopes.has(scope) || scopes.has("admin");
+
+// Hides what the key of this tab may not do.
+export async function know() {
+  const told = await call("GET", "/identity").catch(() => null);
+  scopes = new Set(told ? told.scopes : SCOPES);
+  for (const scope of SCOPES) document.body.classList.toggle(`not-${scope}`, !may(scope));
+}
 
 export async function begin() {
   $("sign-out").addEventListener("click", signOut);

@@ -114,9 +114,10 @@ class Tab:
         await self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.send("Input.insertText", text=text)
 
-    async def press(self, key: str, *, ctrl: bool = False) -> None:
+    async def press(self, key: str, *, ctrl: bool = False, shift: bool = False) -> None:
         """Press a key, wherever the focus is."""
-        told = {"key": key, "code": key, "windowsVirtualKeyCode": CODES[key], "modifiers": 2 if ctrl else 0}
+        modifiers = 2 * ctrl + 8 * shift
+        told = {"key": key, "code": key, "windowsVirtualKeyCode": CODES[key], "modifiers": modifiers}
         await self.send("Input.dispatchKeyEvent", type="rawKeyDown", **told)
         if key == "Enter" and not ctrl:
             await self.send("Input.dispatchKeyEvent", type="char", text="\r", **told)

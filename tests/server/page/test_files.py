@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +18,7 @@ TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg":
 PAGE = sorted(path.name for path in files("nexus_core.server.page").iterdir() if path.name.rpartition(".")[2] in TYPES)
 ADMIN = sorted(f"admin/{path.name}" for path in files("nexus_core.server.page").joinpath("admin").iterdir())
 FILES = [*PAGE, *ADMIN]
+VENDOR = sorted(f"vendor/{path.name}" for path in files("nexus_core.server.page").joinpath("vendor").iterdir())
 SHOWN = {"index.html": "/", "admin/index.html": "/admin"}
 
 
@@ -24,7 +26,7 @@ def address(name: str) -> str:
     return SHOWN.get(name, f"/page/{name}")
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *(name for name in VENDOR if name.endswith(".js"))])
 async def test_file_is_served_as_it_is_packaged(running: Any, name: str) -> None:
     """Each file comes byte for byte, under its type, with the policy of the page."""
     async with running.session.get(running.origin + address(name)) as response:
@@ -50,16 +52,29 @@ async def test_file_is_compressed_for_who_takes_it(running: Any, accepted: str) 
 
 
 def test_page_weighs_little() -> None:
-    """As much as docs/explanation/page.md says, at most.
-
-    3,000 bytes of it are `approvals.js`, which asks before a tool changes something, and its calls in `ask.js`.
-    """
+    """As much as docs/explanation/page.md says, at most; libraries come after the first paint."""
     weights = [
         sum(len(files("nexus_core.server.page").joinpath(name).read_bytes()) for name in names)
-        for names in (PAGE, ADMIN)
+        for names in (PAGE, ADMIN, [name for name in VENDOR if name.endswith(".js")])
     ]
-    assert weights[0] < 80_000
+    assert weights[0] < 124_000
     assert weights[1] < 19_000
+    assert weights[2] < 350_000
+    assert "vendor" not in files("nexus_core.server.page").joinpath("index.html").read_text()
+
+
+def test_libraries_are_those_of_the_table() -> None:
+    """Each file by its hash, with its version and its licence beside it, and no file that is not in the table."""
+    folder = files("nexus_core.server.page").joinpath("vendor")
+    row = re.compile(r"^\| `([^`]+)` .*\| ([\d.]+) \| [A-Z][^|]+, `([^`]+)` \| `([0-9a-f]{64})` \|$", re.MULTILINE)
+    rows = row.findall(folder.joinpath("README.md").read_text())
+    for name, version, licence, digest in rows:
+        data = folder.joinpath(name).read_bytes()
+        assert sha256(data).hexdigest() == digest, name
+        assert version in data.decode(), name
+        assert "copyright" in folder.joinpath(licence).read_text().lower()
+    told = {name for row in rows for name in (row[0], row[2])}
+    assert {path.name for path in folder.iterdir()} == {"README.md", *told}
 
 
 async def test_file_is_not_sent_again(running: Any) -> None:
@@ -82,6 +97,7 @@ async def test_file_is_not_sent_again(running: Any) -> None:
         "/page/admin/",
         "/admin/index.html",
         "/page/%2e%2e/serve.py",
+        "/page/vendor/README.md",
         "/page/nothing.js",
     ],
 )
