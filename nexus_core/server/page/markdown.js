@@ -3,8 +3,8 @@
 import { cited } from "./citations.js";
 import { el } from "./dom.js";
 
-const BLOCK = 3_000; // Characters of a block that are drawn anew with every piece; a longer one is cut.
-const FRAME = 12_000; // Characters that one call of `draw` works on.
+const BLOCK = 1_000; // Characters of a block that are drawn anew with every piece; a longer one is cut.
+const FRAME = 1_500; // Characters that one call of `draw` works on, more than a block: a frame of layout for each.
 const ALIGNED = { left: "start", right: "end", center: "center" };
 const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
 
@@ -89,9 +89,9 @@ export class Markdown {
     if (!goesOn && this.#into?.isCode) this.#draws.color(this.#into.element);
     this.#before = goesOn?.before ?? "";
     this.#into = goesOn;
-    if (isCut && !goesOn) {
-      this.#place.lastChild?.append(last?.type === "paragraph" ? "\n" : "");
-      this.#place.lastChild?.classList.add("cut");
+    if (isCut && !goesOn && last?.type === "paragraph") {
+      this.#last.append("\n");
+      this.#last.classList.add("cut");
     }
   }
 
@@ -99,7 +99,8 @@ export class Markdown {
     const made = [];
     this.#draws.isOpen = isOpen;
     for (const [place, token] of tokens.entries()) {
-      if (!place && this.#into) made.push(...this.#into.take(token));
+      const more = place || !this.#into ? null : this.#into.take(token);
+      if (more) made.push(...more);
       else {
         const nodes = this.#draws.block(token);
         this.#place.append(...nodes);
@@ -118,11 +119,14 @@ export class Markdown {
   }
 }
 
-// Where a block that is too long is cut: at a line's end, or else at a space.
+// Where a block that is too long is cut: before a line that is not indented, at a line's end, or at a space before a word.
 function cutOf(text) {
-  const line = text.lastIndexOf("\n", BLOCK - 1) + 1;
-  if (line > 0) return line;
-  return text.lastIndexOf(" ", BLOCK - 1) + 1 || BLOCK;
+  const whole = text.slice(0, BLOCK);
+  for (const place of [/\n(?=\S)/g, /\n/g, / (?=\p{L})/gu]) {
+    const at = [...whole.matchAll(place)].at(-1)?.index;
+    if (at) return at + 1;
+  }
+  return BLOCK;
 }
 
 class Drawing {
@@ -197,25 +201,32 @@ class Drawing {
     if (language && code.textContent.length <= 50_000) later(() => color(code, language));
   }
 
-  // How the rest of a block is drawn that was cut; null where a new one takes it.
+  // How the rest of a block is drawn that was cut; null where it is a block of its own.
   goesOn(token, node) {
-    if (token?.type === "code" && token.raw.startsWith("`".repeat(3)) && !/\n`{3,} *\n*$/.test(token.raw)) {
+    if (token?.type === "code" && token.raw.startsWith("```") && !/\n`{3,} *\n*$/.test(token.raw)) {
       const element = node.querySelector("code");
-      return { before: token.raw.slice(0, token.raw.indexOf("\n") + 1), element, isCode: true, take: ({ text }) => {
-        const part = document.createTextNode(`\n${text}`);
-        element.append(part);
-        return [part];
-      } };
+      return { before: token.raw.slice(0, token.raw.indexOf("\n") + 1), element, isCode: true, take: ({ text }) => put(element, `\n${text}`) };
     }
-    if (token?.type !== "table") return null;
-    const body = node.querySelector("tbody");
-    const lines = token.raw.split("\n");
-    return { before: `${lines[0]}\n${lines[1]}\n`, take: (more) => {
-      const rows = more.type === "table" ? [...this.table(more).querySelectorAll("tbody > tr")] : [];
-      body.append(...rows);
-      return rows;
-    } };
+    if (token?.type === "table") {
+      const [head, line] = token.raw.split("\n");
+      return { before: `${head}\n${line}\n`, take: (more) =>
+        (more.type === "table" ? put(node.querySelector("tbody"), ...this.table(more).querySelectorAll("tbody > tr")) : []) };
+    }
+    if (token?.type === "list") {
+      return { before: "", take: (more) => (more.type === "list" && more.ordered === token.ordered ? put(node, ...this.list(more).children) : null) };
+    }
+    if (token?.type === "paragraph" && !token.raw.endsWith("\n")) {
+      return { before: "", take: (more) => (more.type === "paragraph" ? put(node, " ", el("span", {}, ...this.inline(more.tokens))) : null) };
+    }
+    return null;
   }
+}
+
+// Appends, and returns what was appended as nodes.
+function put(place, ...what) {
+  const nodes = what.map((each) => (typeof each === "string" ? document.createTextNode(each) : each));
+  place.append(...nodes);
+  return nodes;
 }
 
 // Of links only those that a person follows; others are text.

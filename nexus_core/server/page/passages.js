@@ -17,7 +17,8 @@ export async function openPassage(passage, contextId = "", words = "") {
     `relevance ${passage.relevance.toPrecision(3)}`,
   ));
   $("passage-whole").hidden = !contextId;
-  $("passage-whole").href = contextId ? route("contexts", contextId, "items", passage.id) : "";
+  if (contextId) $("passage-whole").href = route("contexts", contextId, "items", passage.id);
+  else $("passage-whole").removeAttribute("href");
   show(parts(passage.text, borne(passage.text, words)));
   $("passage").showModal();
   $("passage-text").scrollTop = 0;

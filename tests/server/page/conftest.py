@@ -63,6 +63,8 @@ class Tab:
         """What went wrong in scripts, and what the policy of the page forbade."""
         self.requested: list[str] = []
         """The addresses that were asked."""
+        self._traced: list[dict[str, Any]] = []
+        self._is_traced = asyncio.Event()
 
     async def open(self) -> None:
         """Make the page."""
@@ -145,6 +147,23 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
+    async def begin_trace(self) -> None:
+        """Begin to note the tasks of the browser."""
+        self._traced.clear()
+        self._is_traced.clear()
+        await self.send("Tracing.start", traceConfig={"includedCategories": ["toplevel"]})
+
+    async def longest_task_ms(self) -> float:
+        """End the trace, and return the CPU time of the longest task of the thread that draws the page."""
+        await self.send("Tracing.end")
+        await asyncio.wait_for(self._is_traced.wait(), PATIENCE_S)
+        drawing = {
+            (each["pid"], each["tid"])
+            for each in self._traced
+            if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"
+        }
+        return float(max(each.get("tdur", 0) for each in self._traced if (each["pid"], each["tid"]) in drawing)) / 1000
+
     async def faint_texts(self) -> list[str]:
         """Return the texts that are hard to read on their ground."""
         return list(await self.run(CONTRAST))
@@ -164,6 +183,10 @@ class Tab:
                 self.errors.append(str(told["params"]["exceptionDetails"]))
             elif told["method"] == "Log.entryAdded" and told["params"]["entry"]["source"] != "network":
                 self.errors.append(told["params"]["entry"]["text"])
+            elif told["method"] == "Tracing.dataCollected":
+                self._traced += told["params"]["value"]
+            elif told["method"] == "Tracing.tracingComplete":
+                self._is_traced.set()
             elif told["method"] == "Network.requestWillBeSent":
                 self.requested.append(told["params"]["request"]["url"])
 
