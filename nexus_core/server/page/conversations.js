@@ -35,7 +35,8 @@ function drawn() {
 function find() {
   const words = $("conversation-words").value.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [...$("conversations").children];
-  for (const line of rows) line.hidden = !words.every((word) => line.textContent.toLowerCase().includes(word));
+  const has = (line, word) => line.querySelector("bdi").textContent.toLowerCase().includes(word);
+  for (const line of rows) line.hidden = !words.every((word) => has(line, word));
   if (words.length) $("conversations-said").replaceChildren(rows.every((line) => line.hidden) ? "None of these: try other words, or More." : "");
 }
 

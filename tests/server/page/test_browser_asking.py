@@ -1,0 +1,198 @@
+"""What is around a question on the page, in a real browser: examples, files, sources, the sidebar, rights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from nexus_core import FilePart, Item
+from nexus_core.server.access.identity import Identity
+from tests.server.page.test_browser import ANSWERED, ask, opened
+
+pytestmark = pytest.mark.slow
+
+PDF = b"%PDF-1.4\n1 0 obj <<>> endobj\ntrailer <<>>\n%%EOF\n"
+DROP = """(([name, type, text]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([text], name, { type }));
+  const drop = new DragEvent("drop", { dataTransfer, cancelable: true, bubbles: true });
+  document.querySelector("#view-ask").dispatchEvent(drop);
+})"""
+FILE = "#attached .chip"
+
+
+async def ready(tab: Any, running: Any, pipeline: str = "talk") -> None:
+    """Open a pipeline that asks the context, with its examples."""
+    await tab.go(f"{running.origin}/#ask/{pipeline}/handbook")
+    await tab.until("document.querySelector('#examples li') !== null")
+
+
+async def test_examples_are_asked_by_a_click(tab: Any, running: Any, fakes: Any) -> None:
+    """They are made of titles in the context; chips choose another context, with examples of its own."""
+    await running.store.create("house")
+    await running.store.add("house", [Item(id="roof", title="The roof", text="It is flat.")])
+    await ready(tab, running)
+    assert "“Leave”" in await tab.text("#examples li")
+    await tab.run("[...document.querySelectorAll('#chips .chip')].find((each) => each.textContent === 'house').click()")
+    await tab.until("document.querySelector('#examples').textContent.includes('The roof')")
+    assert await tab.text("#chips [aria-pressed=true]") == "house"
+    assert await tab.run("location.hash") == "#ask/talk/house"
+    await tab.click(".example")
+    await tab.until(ANSWERED)
+    assert await tab.text(".asked") == "What does “The roof” say?"
+    assert await tab.run("document.querySelector('#begin').checkVisibility()") is False
+
+
+async def test_dropped_file_is_asked_about_once(
+    tab: Any, start: Any, handbook: Path, tmp_path: Path, fakes: Any
+) -> None:
+    """It goes with the next question, and with no other."""
+    main = fakes.connectors["main"]
+    takes = frozenset({"streaming", "files"})
+    main.model_info = evolve(main.model_info, capabilities=takes, file_tokens_at_most=50)
+    shutil.copytree(handbook, tmp_path / "store")
+    running = await start()
+    await ready(tab, running)
+    await tab.run(f"{DROP}(['report.pdf', 'application/pdf', {PDF.decode()!r}])")
+    await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('asked about once')")
+    await ask(tab, "What is in it?")
+    await tab.until(ANSWERED)
+    assert "report.pdf" in await tab.text(".turn")
+    contents = [message.content for message in main.prompts[0].messages]
+    parts = [part for content in contents if not isinstance(content, str) for part in content]
+    assert [part.data for part in parts if isinstance(part, FilePart)] == [PDF]
+    assert await tab.run(f"document.querySelector('{FILE}')") is None
+    await ask(tab, "And now?")
+    await tab.until("document.querySelectorAll('.copy').length === 2")
+    assert isinstance(main.prompts[1].messages[-1].content, str)
+
+
+async def test_dropped_document_is_added_where_the_key_may(tab: Any, running: Any) -> None:
+    """What can only be read goes into the context that is asked, and may be asked about then."""
+    await ready(tab, running)
+    await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free on Sundays.'])")
+    await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('is in handbook: ask about it')")
+    _, told = await running.call("GET", "/api/contexts/handbook/documents")
+    assert [each["name"] for each in told["documents"]] == ["parking.txt"]
+
+
+async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook: Path, tmp_path: Path) -> None:
+    """With a key that may ask and read; a file that cannot be asked about once is refused with the reason."""
+
+    async def verify(key: str) -> Identity | None:
+        return Identity(owner="ann", scopes=frozenset({"query", "read"})) if key == "right" else None
+
+    shutil.copytree(handbook, tmp_path / "store")
+    running = await start(verify=verify)
+    await tab.send("Page.navigate", url=f"{running.origin}/#ask/talk/handbook")
+    await tab.until("document.querySelector('#key-dialog')?.open === true")
+    await tab.write("#key", "right")
+    await tab.press("Enter")
+    await tab.until("document.body.classList.contains('not-admin')")
+    await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free.'])")
+    assert "only PNG" in await tab.until(f"document.querySelector('{FILE}')?.textContent")
+    for address, seen in (
+        ("contexts/handbook/documents", "#documents-title:not(:empty)"),
+        ("contexts/handbook/items/leave", "#item[open]"),
+        ("models", "#models td"),
+    ):
+        await tab.run(f"location.hash = '#{address}'")
+        await tab.until(f"document.querySelector('{seen}') !== null")
+        shown = "[...document.querySelectorAll('.for-admin')].filter((each) => each.checkVisibility()).length"
+        assert await tab.run(shown) == 0, address
+    assert (await running.call("GET", "/api/identity"))[0] == 401
+
+
+async def test_cited_sentence_is_marked_in_its_document(tab: Any, running: Any, fakes: Any) -> None:
+    """Among the other pages: the sentence that the words before the citation are closest to."""
+    pages = [
+        Item(
+            id=f"pay.pdf#{page}",
+            title="Pay",
+            text=f"Salaries of grade {page} are paid monthly. The bonus of grade {page} comes in March. Ask us.",
+            source="pay.pdf",
+            metadata={"page": page},
+        )
+        for page in (1, 2, 3)
+    ]
+    await running.store.add("handbook", pages)
+    fakes.connectors["main"].replies = ["Nobody waits. A bonus is there in March [1]."]
+    await ready(tab, running)
+    await ask(tab, "When does the bonus of grade 2 come?")
+    await tab.until(ANSWERED)
+    assert "Pay" in await tab.text(".source")
+    page = (await tab.text(".source")).rpartition("page ")[2]
+    await tab.run("document.querySelector('.citation').focus()")
+    await tab.press("Enter")
+    await tab.until("document.querySelectorAll('#passage-text .page').length === 3")
+    assert await tab.text("#passage-text mark") == f"The bonus of grade {page} comes in March."
+    place = "document.querySelector('mark').getBoundingClientRect()"
+    assert await tab.run(f"{place}.top >= 0 && {place}.bottom <= innerHeight")
+
+
+async def test_citation_shows_its_passage_under_the_pointer(tab: Any, running: Any, fakes: Any) -> None:
+    """And goes when the pointer leaves, and by Escape."""
+    fakes.connectors["own"].replies = ["There are 28 days [1]."]
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    at = await tab.run("(({ x, y }) => [x + 5, y + 5])(document.querySelector('.citation').getBoundingClientRect())")
+    await tab.send("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1])
+    await tab.until("!document.querySelector('#preview').hidden")
+    assert "Everybody has 28 days of leave." in await tab.text("#preview")
+    await tab.send("Input.dispatchMouseEvent", type="mouseMoved", x=5, y=5)
+    await tab.until("document.querySelector('#preview').hidden")
+    await tab.press("Escape")
+    await tab.press("Tab")
+    await tab.until("document.activeElement.matches('button, a, select, textarea, summary, input')")
+
+
+async def test_question_is_edited_and_asked_again(tab: Any, running: Any, fakes: Any) -> None:
+    """Edit puts it back into its field; Ask again asks it as it was."""
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    await tab.click(".again")
+    await tab.until("document.querySelectorAll('.copy').length === 2")
+    await tab.click(".edit")
+    assert await tab.run("document.querySelector('#query').value") == "How much leave?"
+    assert await tab.run("document.activeElement.id") == "query"
+    assert len(fakes.connectors["own"].prompts) == 2
+
+
+async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None:
+    """The sidebar finds them by words of their titles, and saves one as a Markdown file."""
+    for number in range(9):
+        told = {"query": f"Question {number}?", "answer": "**Yes** [1].", "model": "main", "run_id": f"{number}"}
+        await running.store.conversations.add(f"c{number}", **told)
+    await tab.size(1440, 900)
+    await ready(tab, running)
+    await tab.until("document.querySelectorAll('#conversations li').length === 9")
+    await tab.write("#conversation-words", "question 7")
+    shown = "[...document.querySelectorAll('#conversations li:not([hidden]) bdi')].map((each) => each.textContent)"
+    assert await tab.run(shown) == ["Question 7?"]
+    await tab.run("""{
+      URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return "#"; };
+      HTMLAnchorElement.prototype.click = function () { window.called = this.download; };
+    }""")
+    await tab.click("#conversations li:not([hidden]) .export")
+    assert await tab.until("window.saved") == "# Question 7?\n\n## Question 7?\n\n**Yes** [1].\n"
+    assert await tab.run("window.called") == "Question 7.md"
+
+
+async def test_sidebar_of_a_phone_stands_behind_a_button(tab: Any, running: Any) -> None:
+    """Out of reach of the keyboard while it is closed; Escape gives the focus back."""
+    await tab.size(390, 844)
+    await ready(tab, running)
+    visible = "document.querySelector('#fresh').checkVisibility({ visibilityProperty: true })"
+    assert await tab.run(visible) is False
+    await tab.click("#menu")
+    await tab.until(visible)
+    assert await tab.run("document.querySelector('#menu').getAttribute('aria-expanded')") == "true"
+    await tab.press("Escape")
+    await tab.until(f"!{visible}")
+    assert await tab.run("document.activeElement.id") == "menu"
