@@ -10,6 +10,7 @@ from attrs import frozen
 
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import NexusError
+from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import TraceContext
 from nexus_core.contract.values import ToolCallDelta
 
@@ -97,6 +98,8 @@ class PromptPacked(Event):
     """Items that are in the prompt, whole or cut."""
     candidates: int
     duration_s: float
+    prompt: Prompt | None = None
+    """For the reader of a stream; never given to sinks."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)

@@ -9,11 +9,11 @@ from time import perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NexusError, RunError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished, RunStarted, StreamRestarted
+from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, RunStarted, StreamRestarted
 from nexus_core.contract.run_context import Approve, TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
@@ -239,7 +239,10 @@ class _Run:
             self.unread.append(event)
         if self.on_event is not None:
             self.on_event(event)
-        for queue in self.runner.fanout.queues:
+        queues = self.runner.fanout.queues
+        if kind is PromptPacked and queues:
+            event = evolve(event, prompt=None)  # type: ignore[call-arg]
+        for queue in queues:
             queue.put(event)
 
     def delta(self, chunk: Chunk) -> Delta:

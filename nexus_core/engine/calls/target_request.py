@@ -115,5 +115,6 @@ class TargetRequest:
                 kept=len(prompt.items),
                 candidates=len(prompt.trace),
                 duration_s=seconds,
+                prompt=prompt,
             )
         )

@@ -1,6 +1,7 @@
 """Events of the query API: `start`, `tool`, `approval` and its `decision`, `chunk`, `restart`, and at last `end`.
 
-`error` or `interrupted` may come in its place.
+`error` or `interrupted` may come in its place. Where progress is asked for, also `searched` and `asking`, before the
+first `chunk`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer, Event, ToolFinished
 from nexus_core.contract.errors import RunError
-from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted, ToolRoundFinished
+from nexus_core.contract.events import (
+    Delta,
+    PromptPacked,
+    RunFailed,
+    RunFinished,
+    StepFinished,
+    StreamRestarted,
+    ToolRoundFinished,
+)
+from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import ApprovalRequest
 from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json, tool_json
 from nexus_core.server.errors import Failure, failure_of
@@ -41,12 +51,15 @@ class Included:
     """Of scores; `None` is all."""
     errors: bool
     """Also what services said in attempts that failed: for operators."""
+    progress: bool = False
+    """Also what goes on before the answer: how many items were found, which model is asked, and with what."""
 
     @classmethod
     def by(cls, options: dict[str, Any], *, digits: int | None, errors: bool) -> Included:
         """Return what a request's options ask for; the trace comes with the metadata."""
         trace = bool(options.get("includeTrace"))
-        return cls(trace or bool(options.get("includeMetadata")), trace, digits, errors)
+        metadata = trace or bool(options.get("includeMetadata"))
+        return cls(metadata, trace, digits, errors, bool(options.get("includeProgress")))
 
     def attempt(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row of the ledger; what a service said of its failure is for operators."""
@@ -79,8 +92,16 @@ class QueryEvents:
         return (chunk,) if self._has_begun else (*self._start(), chunk)
 
     def other(self, event_of_run: Event) -> Sequence[bytes]:
-        """Return the event that says that what came so far is void, or which tools were called."""
+        """Return the event that says that what came so far is void, which tools were called, or what goes on."""
         match event_of_run:
+            case StepFinished(verb="gather", skipped=False) if self._include.progress:
+                return (*self._start(), event({"type": "searched", "items": event_of_run.items}))
+            case PromptPacked(prompt=Prompt() as prompt) if self._include.progress:
+                passages = [_without_text(each) for each in passages_json(prompt, self._include.digits)]
+                return (
+                    *self._start(),
+                    event({"type": "asking", "model": event_of_run.model, "contextItems": passages}),
+                )
             case StreamRestarted() if self._has_begun:
                 return (event({"type": "restart"}),)
             case ToolFinished():
@@ -132,6 +153,10 @@ class QueryEvents:
             return ()
         self._has_begun = True
         return (event({"type": "start", "id": self._run_id, "modelId": self._model_id}),)
+
+
+def _without_text(passage: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in passage.items() if name != "text"}
 
 
 def interrupted_query(run: StoredRun) -> tuple[bytes, bytes | None]:

@@ -160,6 +160,7 @@ OPTIONS = closed(
         "conversationId": text(),
         "includeMetadata": {"type": "boolean"},
         "includeTrace": {"type": "boolean"},
+        "includeProgress": {"type": "boolean"},
         "stream": {"type": "boolean"},
         "background": {"type": "boolean"},
         "approveTools": {

@@ -7,6 +7,8 @@ import { copied } from "./markdown.js";
 import { openPassage } from "./passages.js";
 import { picture, tries } from "./window.js";
 
+const EARLY = 6; // Sources that are shown before the answer.
+
 export class Turn {
   // `again` and `edit` take the question.
   constructor(query, { again, edit, contextId = "", passages = [], files = [] }) {
@@ -35,6 +37,12 @@ export class Turn {
 
   says(...what) {
     this.state.replaceChildren(...what);
+  }
+
+  // The passages that the model has before it, before it answers.
+  reads(passages) {
+    this.citations.know(passages);
+    this.foot.replaceChildren(this.#list(passages.slice(0, EARLY).map(({ number }) => number)));
   }
 
   async show(text) {
@@ -71,7 +79,11 @@ export class Turn {
   #sources(text) {
     const known = new Map(this.citations.passages.map((passage) => [passage.number, passage]));
     const numbers = cited(text).filter((number) => known.has(number));
-    if (!numbers.length) return null;
+    return numbers.length ? this.#list(numbers) : null;
+  }
+
+  #list(numbers) {
+    const known = new Map(this.citations.passages.map((passage) => [passage.number, passage]));
     return el("section", { class: "sources", "aria-label": "Sources" }, ...numbers.map((number) => {
       const { title, id, place } = known.get(number);
       return this.citations.button(number, "source", el("span", { class: "number" }, String(number)), alone(title || id), el("span", { class: "hint" }, place || ""));

@@ -4,7 +4,7 @@ import { ask, call } from "./api.js";
 import { Turn } from "./answer.js";
 import { Approvals } from "./approvals.js";
 import * as attached from "./attached.js";
-import { asking, choose, chosen, examples, isStored, load, offerRest, searching } from "./choices.js";
+import { asking, choose, chosen, examples, found, isStored, load, offerRest, searching } from "./choices.js";
 import { keep, recall } from "./cited.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
@@ -128,7 +128,8 @@ async function send(again) {
   turn.asked.scrollIntoView({ block: "start" });
   try {
     const attachments = again === undefined ? await attached.taken() : [];
-    const body = { ...where, query, options: { ...options, stream: true, approveTools: true, includeTrace: true, conversationId: conversation } };
+    const progress = { stream: true, approveTools: true, includeTrace: true, includeProgress: true };
+    const body = { ...where, query, options: { ...options, ...progress, conversationId: conversation } };
     if (attachments.length) body.attachments = attachments;
     for await (const event of ask(body, controller.signal)) {
       told(turn, event);
@@ -154,8 +155,11 @@ async function send(again) {
 
 // What is known before the answer is.
 function told(turn, event) {
-  if (event.type === "start") turn.says(asking(event.modelId));
-  else if (event.type === "chunk") turn.says();
+  if (event.type === "searched") turn.says(found(event.items));
+  else if (event.type === "asking") {
+    turn.says(asking(event.model));
+    turn.reads(event.contextItems);
+  } else if (event.type === "chunk") turn.says();
 }
 
 function busy(is) {

@@ -81,7 +81,13 @@ export function searching() {
   return known ? `Searching ${counted(known.items, "item")} …` : "Reading …";
 }
 
-export const asking = (modelId) => `Asking ${modelId} …`;
+export const found = (items) => `Found ${counted(items, "item")} …`;
+
+// By the name that the pipeline has for it, and the one that its service has.
+export function asking(name) {
+  const id = models.find((model) => model.pipeline === $("pipeline").value && model.name === name)?.id;
+  return `Asking ${id && id !== name ? `${name} (${id})` : name} …`;
+}
 
 export function chosen() {
   const options = {};

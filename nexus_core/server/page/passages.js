@@ -19,10 +19,12 @@ export async function openPassage(passage, contextId = "", words = "") {
   $("passage-whole").hidden = !contextId;
   if (contextId) $("passage-whole").href = route("contexts", contextId, "items", passage.id);
   else $("passage-whole").removeAttribute("href");
-  show(parts(passage.text, borne(passage.text, words)));
+  // Before the answer is there, its text is not.
+  if (passage.text === undefined) show(["The passage is here once the answer is."]);
+  else show(parts(passage.text, borne(passage.text, words)));
   $("passage").showModal();
   $("passage-text").scrollTop = 0;
-  if (!contextId) return;
+  if (!contextId || passage.text === undefined) return;
   const shown = $("passage-title").textContent;
   const around = await documentOf(passage, contextId).catch(() => null); // The passage itself is there already.
   if (around && $("passage").open && $("passage-title").textContent === shown) show(whole(around, passage, words));

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from nexus_core import FilePart, Item
+from nexus_core import Chunk, FilePart, Item
 from nexus_core.server.access.identity import Identity
 from tests.server.page.test_browser import ANSWERED, ask, opened
 
@@ -149,6 +149,20 @@ async def test_citation_shows_its_passage_under_the_pointer(tab: Any, running: A
     await tab.press("Escape")
     await tab.press("Tab")
     await tab.until("document.activeElement.matches('button, a, select, textarea, summary, input')")
+
+
+async def test_sources_are_shown_before_the_answer(tab: Any, running: Any, fakes: Any) -> None:
+    """With the model that is asked; when the answer is there, those that it cites alone."""
+    fakes.connectors["main"].replies = [[1.5, Chunk("There are 28 days [1]."), Chunk(finish_reason="stop")]]
+    await ready(tab, running)
+    await ask(tab, "leave trains flights")
+    await tab.until("document.querySelector('.source') !== null")
+    assert await tab.text(".state") == "Asking main (fake-1) …"
+    assert await tab.run("document.querySelectorAll('.source').length") == 3
+    assert await tab.text(".md") == ""
+    await tab.until(ANSWERED)
+    assert await tab.run("document.querySelectorAll('.source').length") == 1
+    assert await tab.text(".state") == ""
 
 
 async def test_question_is_edited_and_asked_again(tab: Any, running: Any, fakes: Any) -> None:

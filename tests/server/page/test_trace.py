@@ -76,3 +76,32 @@ async def test_failure_tells_its_attempts(running: Any, fakes: Any, stream: bool
     assert [row["model"] for row in told["attempts"]] == ["main"]
     _, told = await answer(running, stream=stream)
     assert "attempts" not in told
+
+
+async def test_progress_is_told_before_the_answer(running: Any) -> None:
+    """What was found, and which model is asked with which passages, without their text; only to who asks for it."""
+    asked = {**ASKED, "options": {"stream": True, "includeProgress": True}}
+    told = await stream(running, asked)
+    assert [event["type"] for event in told][:4] == ["start", "searched", "asking", "chunk"]
+    assert told[1] == {"type": "searched", "items": 1}
+    assert told[2]["model"] == "main"
+    (passage,) = told[2]["contextItems"]
+    assert passage["title"] == "Leave"
+    assert "text" not in passage
+    plain = await stream(running, {**ASKED, "options": {"stream": True}})
+    assert {event["type"] for event in plain} == {"start", "chunk", "end"}
+
+
+async def test_failure_after_progress_ends_the_stream(running: Any, fakes: Any) -> None:
+    """The stream has begun, so the failure is its last event, with the attempts."""
+    fakes.connectors["own"].replies = [InvalidRequestError("no", provider="fake", model="fake-1")]
+    options = {"stream": True, "includeProgress": True, "includeTrace": True}
+    *_, last = await stream(running, {**ASKED, "options": options})
+    assert (last["type"], last["statusCode"]) == ("error", 400)
+    assert [row["model"] for row in last["attempts"]] == ["main"]
+
+
+async def stream(running: Any, asked: Any) -> list[Any]:
+    async with running.session.post(running.origin + "/api/queries", json=asked) as response:
+        lines = (await response.text()).splitlines()
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
