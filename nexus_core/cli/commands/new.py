@@ -36,9 +36,10 @@ _FOLDER = re.compile(r"[^/\\\0]+")
     "--repository", is_flag=True, help="Add what a repository needs: a license, shipped suites, a publishing workflow."
 )
 def command(kind: str, name: str, path: str, directory: str | None, repository: bool) -> None:
-    """Write the package of a new plugin: KIND is connector, ranker, template, sink or source, NAME what YAML will say.
+    """Write the package of a new plugin of KIND: connector, ranker, template, sink, source or tool.
 
-    The package works as it stands: its tests pass, its example runs. Nothing that exists is touched.
+    NAME is what pipelines call it. The package works as it stands: its tests pass, its example runs. Nothing that
+    exists is touched.
     """
     _check(kind, name)
     names = PluginNames(name)

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from nexus_core.cli.scaffold.names import PluginNames
 
-KINDS = ("connector", "ranker", "template", "sink", "source")
+KINDS = ("connector", "ranker", "template", "sink", "source", "tool")
 _GAP = re.compile(r"<<(\w+)>>")
 
 
@@ -54,6 +54,7 @@ _OF_KIND: Mapping[str, tuple[tuple[str, str, str], ...]] = {
         ("pipelines/notes/leave.txt", "leave.txt", "a note for the example"),
         ("pipelines/notes/travel.txt", "travel.txt", "another one"),
     ),
+    "tool": (("{module}/tool.py", "tool.py", "the tools: one as a class, one as a function"),),
 }
 _IN_EACH = (
     ("tests/test_contract.py", "test_contract.py", "the contract suite of the kind, for this plugin"),

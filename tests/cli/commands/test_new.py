@@ -31,6 +31,7 @@ NAMES = {
     "template": "house_style",
     "sink": "item",  # as one of the classes it imports is called
     "source": LONGEST_NAME,
+    "tool": "tool",
 }
 """A name for each kind, of every sort, up to the longest."""
 QUESTION = "Which class are trains booked in?"
@@ -172,7 +173,7 @@ def test_new_says_what_it_wrote_and_what_to_type_next(tmp_path: Path, capsys: py
     ("arguments", "said"),
     [
         pytest.param(["rankr", "acme"], "did you mean 'ranker'", id="unknown-kind"),
-        pytest.param(["model", "acme"], "kinds: connector, ranker, template, sink and source", id="no-such-kind"),
+        pytest.param(["model", "acme"], "kinds: connector, ranker, template, sink, source and tool", id="no-such-kind"),
         pytest.param(["ranker"], "Missing argument 'NAME'", id="no-name"),
         pytest.param(["ranker", "class"], "a word of Python's own", id="bad-name"),
         pytest.param(["ranker", "acme", "--path", "nowhere"], "'nowhere' does not exist", id="no-such-path"),
@@ -196,7 +197,7 @@ def test_wrong_usage_is_told_and_writes_nothing(
 
 
 class Scratch:
-    """Five new packages, installed together into a folder of their own."""
+    """A new package of each kind, installed together into a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -253,6 +254,7 @@ def test_a_new_plugin_is_listed_with_its_options(scratch: Scratch, kind: str) ->
     assert f"{names.name}: {names.distribution} 0.1.0 ({names.module}.{kind})" in shown
     assert f"\n{kind} {names.name}: " in shown
     assert kind != "ranker" or f"\nranker {names.name}.tagged: " in shown
+    assert kind != "tool" or f"\ntool {names.name}.days_between: " in shown
     assert "BROKEN" not in shown
 
 
@@ -262,10 +264,15 @@ def test_the_example_of_a_new_package_lints(scratch: Scratch, kind: str) -> None
     assert scratch.nexus("lint", "pipelines", kind=kind) == ""
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "connector"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("connector", "tool")])
 def test_the_example_of_a_new_package_answers(scratch: Scratch, kind: str) -> None:
     """From the shell, as its README shows."""
     assert "second class" in scratch.nexus("run", f"pipelines/{NAMES[kind]}.yaml", QUESTION, kind=kind)
+
+
+def test_the_tests_of_the_example_of_a_new_tool_pass(scratch: Scratch) -> None:
+    """They script the model: no key, and no network."""
+    assert "1 passed" in scratch.nexus("test", f"pipelines/{NAMES['tool']}.yaml", kind="tool")
 
 
 async def test_the_example_of_a_new_connector_answers_from_its_service(scratch: Scratch) -> None:
