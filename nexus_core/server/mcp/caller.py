@@ -57,7 +57,7 @@ class McpCaller:
 
     def key_of(self, request_id: object) -> tuple[Any, ...] | None:
         """Return by what a call of theirs is told from all others; `None` where nothing does."""
-        if not self.session or request_id is None:
+        if not self.session or not isinstance(request_id, str | int):
             return None
         return self.who.owner, self.who.key_id, self.session, type(request_id).__name__, request_id
 

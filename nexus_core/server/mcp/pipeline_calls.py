@@ -80,6 +80,9 @@ class PipelineCalls:
 
     async def _target(self, caller: McpCaller, name: str | None, context: str | None) -> tuple[Pipeline, str]:
         """Return the pipeline and the context that are meant; raises Failure."""
+        served = self._serving.asked_by(caller.viewer)
+        if name is None and self._serving.default not in served:
+            name = next(iter(served), None)
         pipeline = self._serving.pipeline(name, caller.viewer)
         if not pipeline.takes_context:
             context = pipeline.name if context is None else context

@@ -6,7 +6,7 @@ The SDK is an extra, and takes half a second to import: nothing imports this mod
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -65,7 +65,8 @@ class ProtocolHandlers:
         """List the tools that a caller may call."""
         caller = self._caller_of(ctx)
         with _protocol_errors(caller):
-            tools = [each for each in await self._tools(caller) if caller.may(each.scope)]
+            contexts = await self._resources.context_names(caller)
+            tools = [each for each in self._tools(caller, contexts) if caller.may(each.scope)]
         return types.ListToolsResult(tools=[_tool(each) for each in tools])
 
     async def call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
@@ -142,7 +143,8 @@ class ProtocolHandlers:
             await ctx.session.report_progress(progress, message=message)
 
         try:
-            tool = next((each for each in await self._tools(caller) if each.name == params.name), None)
+            # Which contexts there are is for lists alone: what is not there is said by who looks for it.
+            tool = next((each for each in self._tools(caller, None) if each.name == params.name), None)
             if tool is None:
                 raise MCPError(code=types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:200]!r}")
             caller.check(tool.scope)
@@ -160,24 +162,17 @@ class ProtocolHandlers:
             return _tool_error(caller, _logged(caller, error))
         return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=data)
 
-    async def _tools(self, caller: McpCaller) -> list[McpTool]:
+    def _tools(self, caller: McpCaller, contexts: Sequence[str] | None) -> list[McpTool]:
         """Return all tools over the pipelines of a caller: whether they may call them is another matter."""
         names = tool_names(self._serving.pipelines)
         pipelines = self._serving.asked_by(caller.viewer)
-        contexts = await self._resources.context_names(caller)
         return define_tools(pipelines, names, self._serving.default, contexts)
 
     def _checked(self, tool: McpTool, arguments: dict[str, Any]) -> Mapping[str, Any]:
-        """Return the arguments of a tool; raises Failure for what does not match their schema.
-
-        The contexts that there are are told, and not checked here: what is not there is said by who looks for it.
-        """
-        schema = {**tool.arguments, "properties": {**tool.arguments["properties"]}}
-        if "context" in schema["properties"]:
-            schema["properties"]["context"] = {"type": "string", "maxLength": 4096, "minLength": 1}
+        """Return the arguments of a tool; raises Failure for what does not match their schema."""
         known = self._checks.get(tool.name)
-        if known is None or known[0] != schema:
-            known = self._checks[tool.name] = schema, checker(schema)
+        if known is None or known[0] != tool.arguments:
+            known = self._checks[tool.name] = tool.arguments, checker(tool.arguments)
         try:
             checked: Mapping[str, Any] = known[1](arguments)
         except Failure as error:

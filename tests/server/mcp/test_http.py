@@ -95,6 +95,14 @@ async def test_a_notification_is_taken_without_an_answer(running: Running) -> No
     assert await running.call("POST", "/mcp", json=message, headers=ACCEPT) == (202, None)
 
 
+@pytest.mark.parametrize("named", [None, [1], {"a": 1}, 1.5, "nothing", 2**80], ids=str)
+async def test_a_cancellation_of_nothing_is_taken(running: Running, named: Any) -> None:
+    """Whatever it names."""
+    message = {**CANCEL, "params": {"requestId": named}}
+    headers = {**ACCEPT, SESSION: "mine"}
+    assert (await running.call("POST", "/mcp", json=message, headers=headers))[0] == 202
+
+
 async def test_a_stream_of_a_long_call_says_that_it_is_alive(start: Start, fakes: Fakes) -> None:
     """While nothing else is said; the answer is its last event."""
     gate = Gate()

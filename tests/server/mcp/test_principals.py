@@ -178,6 +178,14 @@ async def test_who_is_let_in_nowhere_is_told_as_json_rpc_does(doors: Doors, mode
             assert told["error"]["data"]["statusCode"] == status
 
 
+async def test_ask_takes_the_first_pipeline_of_a_key(doors: Doors) -> None:
+    """Where the default one is not theirs, and no other is named."""
+    doors.running.server.serving.default = "own"
+    asked = {"name": "ask", "arguments": {"question": "So?", "context": "open"}}
+    _, text = await doors.call("other-context", "legacy", "tools/call", asked)
+    assert result_of(text)["structuredContent"]["pipeline"] == "quotes"
+
+
 @pytest.mark.parametrize("mode", ERAS.values(), ids=ERAS)
 async def test_lists_hold_what_may_be_called(doors: Doors, mode: str) -> None:
     """Tools by scope, pipelines by what a key is bound to, and contexts by grants."""
