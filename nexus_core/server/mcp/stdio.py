@@ -27,7 +27,9 @@ async def serve_stdio(
 ) -> None:
     """Serve whoever has started this process until stdin ends; what is printed goes to stderr.
 
-    They use the store as this machine's user does: without keys, and seeing everything.
+    They use the store as this machine's user does: without keys, and seeing everything. Both eras of the protocol are
+    spoken, as the first message opens it; calls that are under way when stdin ends are cancelled. Raises StoreError
+    where the store cannot be opened.
     """
     serving = ServedPipelines(pipelines, store, shared)
     calls = PipelineCalls(serving, AccessControl(settings.limits), settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from nexus_core.cli.main import ImpliedGroup
@@ -25,10 +27,15 @@ It takes the extra contextnexus[mcp]. A server has the same at /mcp: `nexus serv
 """
 
 
+def implied(arguments: Sequence[str]) -> Sequence[str]:
+    """Return arguments which name no subcommand with the one that they mean in front: they are pipelines to serve."""
+    return [SERVE, *arguments]
+
+
 @click.group(
     "mcp",
     cls=ImpliedGroup,
-    implied=lambda arguments: [SERVE, *arguments],
+    implied=implied,
     table=COMMANDS,
     package="nexus_core.cli.commands.mcp",
     epilog=EPILOG,
