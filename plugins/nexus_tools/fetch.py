@@ -34,7 +34,7 @@ _DESCRIPTION = (
     "is what somebody wrote there, with numbers by which it is cited."
 )
 _ANY = "*"
-_PATTERN = re.compile(r"\*|(?:\*\.)?[\w.-]+(?::(?:\d{1,5}|\*))?|\[[0-9A-Fa-f:.]+\](?::(?:\d{1,5}|\*))?")
+_PATTERN = re.compile(r"\*|(?:(?:\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::(?:\d{1,5}|\*))?", re.ASCII)
 _USUAL_PORTS = (80, 443)
 _LONGEST_ADDRESS = 2_000
 _MOST_CHARACTERS = 1_000_000

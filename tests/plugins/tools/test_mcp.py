@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar
 
+import aiohttp
 import pytest
 from nexus_tools.mcp.definitions import ListedTool, choose_tools
 from nexus_tools.mcp.tool import McpTools
@@ -393,3 +395,36 @@ def test_importing_the_tool_costs_no_sdk(tmp_path: Path) -> None:
     """It comes with the first connection: half a second, which no pipeline without the tool pays."""
     code = "import nexus_tools.mcp.tool, sys; assert not {'mcp', 'httpx2', 'anyio', 'pydantic'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ})
+
+
+async def test_a_server_of_pipelines_starts_what_is_allowed_and_ends_it(
+    write_pipeline: WritePipeline, tmp_path: Path
+) -> None:
+    """One program for all requests; SIGTERM ends it with the server."""
+    path, mark = _desk(write_pipeline, tmp_path)
+    body = {"query": "What?", "contextId": "desk"}
+    command = [sys.executable, "-m", "nexus_core.cli.main", "serve", str(path), "--port", "0", *ALLOWED]
+    nexus = await asyncio.create_subprocess_exec(
+        *command, "--store", str(tmp_path / "store"), stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    assert nexus.stderr is not None
+    try:
+        url = ""
+        while not url:
+            line = (await nexus.stderr.readline()).decode()
+            assert line, "it has ended"
+            found = re.search(r"http://127\.0\.0\.1:\d+", line)
+            url = found[0] if found else ""
+        assert not mark.exists()
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                async with session.post(f"{url}/api/queries", json=body) as response:
+                    assert r"offered echo\nhallo" in await response.text()
+        (pid,) = (int(line) for line in mark.read_text().split())
+        assert is_alive(pid)
+        nexus.terminate()
+        assert await asyncio.wait_for(nexus.wait(), 30) == 0
+        assert await gone([pid])
+    finally:
+        if nexus.returncode is None:
+            nexus.kill()
