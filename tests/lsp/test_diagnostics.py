@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 GOOD = "name: good\nmodels: {m: extractive}\nsteps:\n- generate: m\n"
 PAGE = "name: page\nmodels: {m: extractive}\nsteps:\n- prompt: ./page.jinja\n- generate: m\n"
+ORIGIN = types.Position(0, 0)
 Row = tuple[int, int, str, str, str]
 
 
@@ -235,6 +236,22 @@ async def test_a_newer_text_ends_the_check_of_an_older_one(editor: Editor, tmp_p
     versions = [one.version or 0 for one in editor.published[uri]]
     assert versions == sorted(versions)
     assert len(versions) < 50
+
+
+async def test_a_plugin_that_never_ends_its_import_keeps_no_server_from_ending(tmp_path: Path) -> None:
+    """The server reads on, and goes when the editor says so."""
+    (tmp_path / "waits.py").write_text("import os, threading\nopen('begun', 'w').close()\nthreading.Event().wait()\n")
+    editor = Editor()
+    await editor.start(cwd=tmp_path)
+    editor.open(tmp_path / "p.yaml", GOOD.replace("steps:", "plugins: [waits.py]\nsteps:\n- rank: waits"))
+    while not (tmp_path / "begun").exists():
+        await editor.fixes("file:///nothing", types.Diagnostic(types.Range(ORIGIN, ORIGIN), "an answer"))
+    await editor.client.shutdown_async(None)
+    editor.client.exit(None)
+    await editor.client.stop()  # type: ignore[no-untyped-call]
+    server = editor.client._server
+    assert server is not None
+    assert await asyncio.wait_for(server.wait(), 60) == 0
 
 
 async def test_without_pygls_the_command_says_what_to_install() -> None:
