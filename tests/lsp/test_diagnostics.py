@@ -201,14 +201,13 @@ async def test_other_yaml_is_left_alone(tmp_path: Path) -> None:
 
 HOSTILE = {
     "deep": "a: " + "[" * 100_000,
-    "large": "a: " + "x" * 3_000_000,
+    "large": "a: " + "x" * 1_000_000,
     "many": GOOD + "inputs: [" + "a, " * 60_000 + "]",
     "blanks": GOOD + "x:" + " " * 200_000 + "y",
     "quotes": GOOD + "x: '" + "''" * 100_000,
     "dashes": GOOD + "- " * 100_000,
-    "surrogate": GOOD + "x: \ud800",
-    "lines": GOOD + "- rank: bm25\n" * 15_000,
-    "braces": GOOD.replace("generate: m", 'generate: m\n  when: "{{ ' + "(" * 30_000 + '"'),
+    "lines": GOOD + "- rank: bm25\n" * 8_000,
+    "braces": GOOD.replace("generate: m", 'generate: m\n  when: "{{ ' + "(" * 9_000 + '"'),
 }
 
 
@@ -216,8 +215,6 @@ async def test_hostile_documents_do_not_hang_the_server(editor: Editor, tmp_path
     """Each is answered for, by diagnostics and by completion; a good document beside them is as ever."""
     good = editor.open(tmp_path / "good.yaml", GOOD)
     for name, text in HOSTILE.items():
-        if name == "surrogate":  # no editor can send half a character but in an escape
-            continue
         folder = tmp_path / "pipelines"
         uri = editor.open(folder / f"{name}.yaml", text)
         assert await editor.diagnostics(uri) != [], name

@@ -21,6 +21,8 @@ models:
   main: {use: openai, model: gpt-4o, aliases: [best], fallback: [spare]}
   spare: extractive
 steps:
+- call: ./quickstart.yaml
+  as: before
 - gather: {use: files, paths: [notes.md]}
 - rank: my_rankers
   when: "{{ inputs.tone == vars.first }}"
@@ -154,6 +156,7 @@ async def test_hovers_explain(marked: str, expected: str, editor: Editor, folder
         pytest.param("template: ./ans|wer.jinja", "answer.jinja", "[system]", id="template"),
         pytest.param("plugins: [./my_ra|nkers", "my_rankers.py", '"""', id="plugin"),
         pytest.param("rank: my_rank|ers", "my_rankers.py", "def titled(", id="component-of-file"),
+        pytest.param("call: ./quick|start.yaml", "quickstart.yaml", "# ", id="called-pipeline"),
         pytest.param("paths: [no|tes.md", "notes.md", "# Notes", id="file"),
         pytest.param("generate: be|st", "written.yaml", "  main: ", id="model"),
         pytest.param("{{ inputs.to|ne ==", "written.yaml", "  tone: ", id="input"),
