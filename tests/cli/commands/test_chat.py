@@ -44,6 +44,8 @@ steps:
 """
 MARKDOWN = ("## Lea", "ve\n\nThere are **fi", "ve** days [1].\n\n", "- one\n- two\n")
 WAIT_S = 60.0
+_ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+"""Makes the terminal that of a process, so that Ctrl-C reaches it; between fork and exec Python warns of threads."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 
 
@@ -53,10 +55,8 @@ class Terminal:
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         self._parent, child = pty.openpty()
         termios.tcsetwinsize(child, (24, 80))
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=child, stdout=child, stderr=child, start_new_session=True,
-            preexec_fn=lambda: os.login_tty(child), pass_fds=(child,),
-        )  # fmt: skip
+        started = [sys.executable, "-c", _ON_TERMINAL, *command]
+        self.process = subprocess.Popen(started, cwd=folder, env=environment, stdin=child, stdout=child, stderr=child)
         os.close(child)
         self.shown = self.greeting = ""
 
