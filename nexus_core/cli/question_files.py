@@ -55,7 +55,10 @@ def read_piped() -> bytes:
     notice.daemon = True
     notice.start()
     try:
-        data = sys.stdin.buffer.read(MOST_STDIN_BYTES + 1)
+        # A program that calls the command line may have put a text in the place of standard input.
+        stream = getattr(sys.stdin, "buffer", None)
+        read = sys.stdin.read(MOST_STDIN_BYTES + 1) if stream is None else stream.read(MOST_STDIN_BYTES + 1)
+        data: bytes = read.encode() if isinstance(read, str) else read
     finally:
         notice.cancel()
     if len(data) > MOST_STDIN_BYTES:

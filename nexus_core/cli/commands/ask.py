@@ -166,7 +166,7 @@ class _Subject(Value):
 
 def _subject(name: str, question: str | None, files: tuple[str, ...]) -> _Subject:
     """Return what is asked; words that begin with no context are all the question where there is a file or a pipe."""
-    there = with_store(lambda store: store.contexts(), quiet=bool(files) or is_piped()) if name else ()
+    there = with_store(lambda store: store.contexts(), quiet=bool(files) or is_piped()) if name or not files else ()
     context = next((each for each in there if each.name == name), None)
     pipes = STDIN_ARGUMENT in files
     if context is None and (files or (is_piped() and name and question != STDIN_ARGUMENT)):

@@ -68,7 +68,7 @@ def install(shell: str | None, prints: bool) -> None:
         )
     script = script_of(name)
     if prints:
-        click.echo(script, nl=False)
+        echo(script, nl=False)
         return
     places = files_of(name)
     try:

@@ -6,8 +6,16 @@ import gc
 import os
 import sys
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import click
+
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.lsp import server
+else:
+    server = LazyModule("nexus_core.lsp.server")  # with pygls, for editors alone
 
 EPILOG = """\b
 Examples:
@@ -29,8 +37,6 @@ def command(stdio: bool) -> None:
     """
     if find_spec("pygls") is None:
         raise click.UsageError("the language server needs the package pygls: pip install 'contextnexus[lsp]'")
-    from nexus_core.lsp.server import PipelineServer  # with pygls, for editors alone
-
     # What plugins print or read when they are imported must not get between the messages.
     reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -39,4 +45,4 @@ def command(stdio: bool) -> None:
     sys.stdout.flush()
     os.dup2(2, 1)
     gc.set_threshold(50_000, 20, 100)  # it lives long, unlike what the command starts for
-    PipelineServer().run(reading, writing)
+    server.PipelineServer().run(reading, writing)
