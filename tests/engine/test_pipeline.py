@@ -100,6 +100,20 @@ async def test_stream_yields_deltas_between_events_and_ends_with_the_answer(load
     assert isinstance(events[0], RunStarted)
 
 
+async def test_the_reader_of_a_stream_alone_gets_the_prompt(fakes: Fakes, load: Load) -> None:
+    """As it was packed, before the answer; sinks get its figures."""
+    async with load(PLAIN) as pipeline:
+        events = [event async for event in pipeline.stream("Why?")]
+    at = next(place for place, event in enumerate(events) if isinstance(event, PromptPacked))
+    packed = events[at]
+    assert isinstance(packed, PromptPacked)
+    assert packed.prompt is not None
+    assert "Why?" in str(packed.prompt.messages[-1].content)
+    assert not any(isinstance(event, Delta) for event in events[:at])
+    (sunk,) = [event for event in fakes.sink.events if isinstance(event, PromptPacked)]
+    assert (sunk.prompt, sunk.kept) == (None, packed.kept)
+
+
 async def test_a_stream_that_breaks_off_ends_with_run_failed_and_the_partial_text(fakes: Fakes, load: Load) -> None:
     """A broken answer is never taken for a whole one."""
     fakes.connectors["main"].replies = (("Half an", ServerError("broken")),)
