@@ -198,7 +198,7 @@ class Drawing {
 
   color(code) {
     const language = code.getAttribute("data-language");
-    if (language && code.textContent.length <= 50_000) later(() => color(code, language));
+    if (language && code.textContent.length <= 50_000) later(() => color(code, language).catch(() => {})); // Without its library it stays plain.
   }
 
   // How the rest of a block is drawn that was cut; null where it is a block of its own.
@@ -264,7 +264,7 @@ let formulas = null;
 
 function formula({ text, raw, display }, isOpen) {
   const made = el(display ? "div" : "span", { class: "math" }, raw.trim());
-  if (!isOpen && text.length < 5_000) later(() => drawFormula(made, text, display));
+  if (!isOpen && text.length < 5_000) later(() => drawFormula(made, text, display).catch(() => {}));
   return made;
 }
 
