@@ -75,6 +75,16 @@ def find_embedding_ranker(component: object) -> EmbeddingRanker | None:
     return None
 
 
+def holds_model(component: object) -> bool:
+    """Tell whether a component, or one among its options, has a model of the pipeline among its own."""
+    if isinstance(component, ComponentModel):
+        return True
+    if not attrs.has(type(component)):
+        return False
+    values = (getattr(component, option.name) for option in options_of(type(component)))
+    return any(holds_model(part) for value in values for part in (value if isinstance(value, tuple) else (value,)))
+
+
 def check_vectors(name: str, count: int, vectors: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
     """Return what the embedder of a ranker has made of some texts; raises RankerError where that is none."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter, process_time
 
 from attrs import define, evolve, field, frozen
@@ -14,6 +15,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
+from nexus_core.engine.component_models import holds_model
 from nexus_core.engine.composition.called_pipelines import CallPipeline, enter, result_of
 from nexus_core.engine.composition.planned_steps import Choose, PlannedStep
 from nexus_core.engine.composition.traversal import change_steps, inner_steps, without_expansion
@@ -28,7 +30,7 @@ from nexus_core.engine.plan import Plan
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
 from nexus_core.engine.state import Scope, State
-from nexus_core.engine.steps import Gather, Generate, Step, keep_variable
+from nexus_core.engine.steps import Gather, Generate, Rank, Step, keep_variable
 from nexus_core.toolkit.tokens.counter import token_counter
 
 
@@ -123,12 +125,33 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
     )
 
 
+async def warm_up(plan: Plan, request: Request) -> None:
+    """Take a question as far as a run goes without asking a service, so that the first one finds all of it done.
+
+    Sources are searched, items ranked and packed, encodings loaded; models that answer on this machine (`offline`)
+    answer. Steps whose component has a model among its options are not run. Raises what the steps raise.
+    """
+    rehearsal = _Rehearsal(plan=plan, call_models=False, asks_services=False)
+    scope = request.scope(rehearsal.listen, calling=plan.calling)
+    await rehearsal.run(plan.steps, request.state, scope)
+    if (call := rehearsal.call) is None:  # no step gives an answer
+        return
+    for model in call.chain:
+        options = merge_options(model.options, call.options)
+        with suppress(PromptTooLongError, NotConfiguredError):
+            prompt = pack_for(model, call.draft, options)
+            if "offline" in model.info.capabilities:
+                await model.connector.send_prompt(prompt, options)
+
+
 @define(kw_only=True, eq=False, repr=False)
 class _Rehearsal:
     """The steps of a run up to the call that would give the answer."""
 
     plan: Plan
     call_models: bool
+    asks_services: bool = True
+    """Whether components ask the models among their options."""
     notes: list[str] = field(factory=list)
     attempts: list[AttemptFinished] = field(factory=list)
     seconds: dict[str, float] = field(factory=dict)
@@ -168,6 +191,8 @@ class _Rehearsal:
     async def _step(self, label: str, planned: PlannedStep, step: Step, state: State, scope: Scope) -> State:
         if self.call_models:
             return await step(state, scope)
+        if not self.asks_services and any(_holds_model(inner.step) for inner in inner_steps([planned])):
+            return state
         if isinstance(step, Generate):
             self.notes.append(f"{label} is not run: what follows is shown as if it had changed nothing")
             return _not_run(step.keep_as, evolve(state, draft=None))
@@ -190,6 +215,11 @@ class _Rehearsal:
         inner = enter(evolve(scope, calls_from=scope.place(step.index, f"{step.path}.call")))
         begun = called.begin(*step.resolve(state))
         return step.add(state, result_of(called, await self.run(called.steps_for("items"), begun, inner), "items"))
+
+
+def _holds_model(step: object) -> bool:
+    part = step.source if isinstance(step, Gather) else step.ranker if isinstance(step, Rank) else None
+    return part is not None and holds_model(part)
 
 
 def _asks_model(step: Gather) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
-from nexus_core.contract.errors import DeadlineError, RankerError, UsageError
+from nexus_core.contract.errors import DeadlineError, NexusError, RankerError, UsageError
 from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
@@ -26,7 +26,7 @@ from nexus_core.engine.component_models import check_vectors, find_embedding_ran
 from nexus_core.engine.composition.called_pipelines import complete_inputs, declared_inputs
 from nexus_core.engine.composition.traversal import inner_steps
 from nexus_core.engine.conversation_memory import CHARACTERS_PER_TOKEN, ConversationMemory
-from nexus_core.engine.explain import explain, prepare
+from nexus_core.engine.explain import explain, prepare, warm_up
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
@@ -293,6 +293,20 @@ class Pipeline:
         """
         request = self._request(query, **asked)
         return await prepare(self._plan, request, call_models=True)
+
+    async def warm_up(self, query: str, *, context_id: str | None = None) -> Sequence[NexusError]:
+        """Do once what the first run would do besides, and return what failed: a run would tell of it, too.
+
+        Opens connectors, sources and rankers, loads encodings and embedders, and takes the query as far as the answer
+        without asking any service; see `nexus_core.engine.explain.warm_up`.
+        """
+        self._opened()
+        problems = await self._plan.open_components()
+        try:
+            await warm_up(self._plan, self._request(query, context_id=context_id))
+        except NexusError as error:
+            problems.append(error)
+        return problems
 
     async def embed(
         self,

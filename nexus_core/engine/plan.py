@@ -27,7 +27,7 @@ from nexus_core.config.spec import (
 )
 from nexus_core.config.yaml.problems import SourceLocation
 from nexus_core.contract.components import Kind
-from nexus_core.contract.errors import ConfigError, PluginError, UsageError
+from nexus_core.contract.errors import ConfigError, NexusError, PluginError, UsageError
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.engine.building.component_builder import ComponentBuilder, ModelGiver
 from nexus_core.engine.building.step_builder import StepBuilder
@@ -49,7 +49,8 @@ from nexus_core.engine.models import Model, ModelRegistry, price_lookup
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.sinks import Fanout, SinkQueue, sinks_of_environment
-from nexus_core.engine.steps import Merger
+from nexus_core.engine.steps import Gather, Merger, Rank
+from nexus_core.toolkit.tokens.counter import token_counter
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,25 @@ class Plan:
             path: evolve(each, steps=change_steps(each.steps, change)) for path, each in self.called.plans.items()
         }
         return evolve(self, steps=change_steps(self.steps, change), called=CalledPlans(called))
+
+    async def open_components(self) -> list[NexusError]:
+        """Open connectors, sources and rankers, and load the encodings; return why some could not be opened."""
+        problems = []
+        registries = [self.registry, *(called.registry for called in self.called.plans.values())]
+        models = [model for registry in registries for model in registry.list()]
+        steps = [planned.step for planned in self.all_steps()]
+        parts: list[Any] = [model.connector for model in models]
+        parts += [step.source for step in steps if isinstance(step, Gather)]
+        parts += [step.ranker for step in steps if isinstance(step, Rank)]
+        for part in parts:
+            try:
+                with PluginGuard(type(part).__name__, PluginError):
+                    await self.resources.open(part)
+            except NexusError as error:
+                problems.append(error)
+        for encoding in {model.info.encoding for model in models}:
+            await asyncio.to_thread(token_counter(encoding).count, "What is counted first loads the encoding.")
+        return problems
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""

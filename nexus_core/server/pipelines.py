@@ -99,6 +99,8 @@ class ServedPipelines:
         self._opened = AsyncExitStack()
         self.default = next(iter(self.pipelines))
         """The name of the pipeline that answers where a request names none."""
+        self.is_warm = True
+        """Whether first questions cost what later ones do, as far as that can be; who warms up says that it is not."""
         self._open: list[Pipeline] = []
         self._known: dict[str, float] = {}
         """Until when it need not be looked up again that a context is there."""

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from time import time
@@ -55,6 +55,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.runs.run_service import RunService
 from nexus_core.server.settings import END_S, ServerSettings
+from nexus_core.server.warm_up import warm_up
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
@@ -254,11 +255,15 @@ async def serve(
     say: Callable[[str], None],
     reload: Callable[[], Coroutine[object, object, None]] | None = None,
     end_within: Callable[[float], None] | None = None,
+    *,
+    warms: bool = True,
+    show: Callable[[Server], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
 
-    One of several workers also stops when the process that has started them is gone. `end_within` is told with each
-    signal how many seconds are left, and is to end the process then, whatever is stuck in it.
+    It is ready once the pipelines are warm, or at once where `warms` is not set. One of several workers also stops when
+    the process that has started them is gone. `end_within` is told with each signal how many seconds are left, and is
+    to end the process then, whatever is stuck in it. `show` tells a person of the server once it listens.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = 0
@@ -280,13 +285,17 @@ async def serve(
         signal.signal(name, on_signal)
     if short := make_room(server.settings.limits):
         say(short)
+    server.serving.is_warm = not warms
     async with server:
         _reload_on_hangup(server, loop)
         spare_collector()
         say(f"listening on {server.origin}")
         if server.keys is not None and server.sign_in is None and not await server.keys.has_keys():
             say("there are no keys, so this machine alone is served, and whoever uses it: `nexus keys new` makes one")
-        beside = [] if reload is None else [asyncio.create_task(reload())]
+        if show is not None:
+            await show(server)
+        beside = [asyncio.create_task(warm_up(server.serving))] if warms else []
+        beside += [] if reload is None else [asyncio.create_task(reload())]
         if server.settings.worker is not None:
             beside.append(asyncio.create_task(outlived(server.settings.worker.parent, partial(on_signal, 0, None))))
         await stop.wait()

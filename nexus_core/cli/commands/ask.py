@@ -195,6 +195,7 @@ def _without_context(name: str, question: str | None, files: tuple[str, ...], th
         return _Subject(context=None, query=read_query(STDIN_ARGUMENT), files=files)
     piped = question_files.read_piped() if pipes else None
     if piped is not None and not piped.strip() and not files:
+        there = with_store(lambda store: store.contexts())  # says so if there is no store
         raise UsageError(f"{_no_subject(name, question, None, there)}; and standard input is empty")
     return _Subject(context=None, query=words, files=files, piped=piped)
 

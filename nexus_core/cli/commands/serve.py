@@ -19,6 +19,7 @@ from nexus_core.cli.oidc_options import oidc_of, oidc_options
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import write_log
+from nexus_core.cli.output.serve_screen import show_server
 from nexus_core.cli.run_options import KEY, PIPELINE, answering, has_key, programs_option, ranking
 from nexus_core.cli.store_option import store_option, without_store
 from nexus_core.contract.errors import UsageError
@@ -116,6 +117,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
 @click.option(
     "--list-sources", is_flag=True, help="Append the cited sources to the answer's text, for clients of OpenAI's API."
 )
+@click.option(
+    "--no-warm-up", "warms", is_flag=True, default=True, flag_value=False,
+    help="Be ready at once: then first questions wait for what they need to be opened and loaded.",
+)  # fmt: skip
 @click.option("--worker", type=(int, int, int, int, str), hidden=True, callback=_worker, help="What a worker is told.")
 @programs_option
 @store_option
@@ -148,8 +153,9 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     help="How long runs may take to finish after SIGTERM.",
 )  # fmt: skip
 def command(
-    pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, programs: tuple[str, ...], **given: Any
-) -> None:
+    pipelines: Sequence[str], reloads: bool, workers: int, sync_s: float | None, warms: bool,
+    programs: tuple[str, ...], **given: Any,
+) -> None:  # fmt: skip
     """Serve PIPELINES, YAML files or folders of them, by default the folder `pipelines`.
 
     If there is no such folder, it serves the pipeline of `nexus ask` over every context of the store.
@@ -167,7 +173,8 @@ def command(
         load_all(pipeline_files(paths), Store(), SharedResources(programs=programs), overrides=overrides)
         sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
     shared = SharedResources(programs=programs)
-    asyncio.run(without_joining(_serve(paths, overrides, settings, shared, reloads=reloads, sync_s=sync_s)))
+    serving = _serve(paths, overrides, settings, shared, reloads=reloads, sync_s=sync_s, warms=warms)
+    asyncio.run(without_joining(serving))
 
 
 def chosen_pipelines(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -208,6 +215,7 @@ async def _serve(
     *,
     reloads: bool,
     sync_s: float | None,
+    warms: bool,
 ) -> None:
     store = Store()
     again = partial(load, store=store, shared=shared, overrides=overrides)
@@ -223,7 +231,10 @@ async def _serve(
     beside: list[_Beside] = [reloader.run] if reloads else []
     if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
         beside.append(partial(serve_sync, store, sync_s, _say))
-    await serve(server, _say, partial(_together, beside) if beside else None, end_within)
+    names = {pipeline.name: file for file, pipeline in loaded.items()}
+    # Workers are told of by the lines of their log: there would be a screen of each.
+    show = partial(show_server, files=names) if settings.worker is None else None
+    await serve(server, _say, partial(_together, beside) if beside else None, end_within, warms=warms, show=show)
 
 
 def _accepts(oidc: OidcSettings, public_url: str) -> str:

@@ -61,13 +61,15 @@ class HealthApi:
         return json_answer({"status": "ok"})
 
     async def is_ready(self, request: web.Request) -> web.Response:
-        """Answer whether the server takes requests and its store can be written.
+        """Answer whether the server takes requests, its pipelines are warm, and its store can be written.
 
         A database on a server is looked at each second anyway; whoever writes to it for long is no reason to be sent
         elsewhere.
         """
         if self._gate.is_draining:
             raise shutting_down()
+        if not self._serving.is_warm:
+            raise Failure(503, "warming_up", "the pipelines are being warmed up", {"Retry-After": "1"})
         if self._cluster is not None:
             self._cluster.check_ready()
             return json_answer({"status": "ready"})

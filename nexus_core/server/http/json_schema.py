@@ -53,18 +53,15 @@ def array(items: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def checker(schema: Mapping[str, Any]) -> Check:
-    """Return what checks a value against a schema; it raises Failure that says what is wrong and where."""
-    make_whole = _whole_numbers(schema)
+    """Return what checks a value against a schema; it raises Failure that says what is wrong and where.
 
-    @cache
-    def compiled() -> Check:
-        """Compile with the first value: it takes some milliseconds, and there are many schemas."""
-        check: Check = fastjsonschema.compile(dict(schema), use_default=False)
-        return check
+    It is compiled with the first value: that takes some milliseconds, and there are many schemas.
+    """
+    make_whole, text = _whole_numbers(schema), json.dumps(schema)
 
     def checked(value: Any) -> Any:
         try:
-            found = compiled()(value)
+            found = _compiled(text)(value)
             return found if make_whole is None else make_whole(found)
         except fastjsonschema.JsonSchemaValueException as error:
             why = _closer(error)
@@ -72,6 +69,12 @@ def checker(schema: Mapping[str, Any]) -> Check:
             raise Failure(400, "invalid_request", _said(why, param or "the body"), param=param) from error
 
     return checked
+
+
+def compile_checks(schemas: Iterable[Mapping[str, Any]]) -> None:
+    """Compile the checkers of schemas before their first values come."""
+    for schema in schemas:
+        _compiled(json.dumps(schema))
 
 
 def _closer(error: fastjsonschema.JsonSchemaValueException) -> fastjsonschema.JsonSchemaValueException:
@@ -82,7 +85,7 @@ def _closer(error: fastjsonschema.JsonSchemaValueException) -> fastjsonschema.Js
     for schema in others:
         if len(others) == 1 or isinstance(error.value, _TYPES.get(schema.get("type"), ())):
             try:
-                _alternative(json.dumps(schema))(error.value, name_prefix=error.name)
+                _compiled(json.dumps(schema))(error.value, name_prefix=error.name)
             except fastjsonschema.JsonSchemaValueException as closer:
                 return _closer(closer)
     return error
@@ -92,7 +95,7 @@ _TYPES: Mapping[str, type] = {"string": str, "array": list, "object": dict}
 
 
 @cache
-def _alternative(schema: str) -> Any:
+def _compiled(schema: str) -> Any:
     return fastjsonschema.compile(json.loads(schema), use_default=False)
 
 

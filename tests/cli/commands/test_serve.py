@@ -265,7 +265,7 @@ def test_several_processes_share_a_port(folder: Path) -> None:
 def options(*arguments: str) -> ServerSettings:
     """Return what the options of a command line say."""
     given = command.make_context("serve", list(arguments)).params
-    for name in ("pipelines", "reloads", "workers", "sync_s", "programs"):
+    for name in ("pipelines", "reloads", "workers", "sync_s", "warms", "programs"):
         del given[name]
     return settings_of(**given)
 

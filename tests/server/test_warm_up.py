@@ -1,0 +1,120 @@
+"""Warm-up: what first questions need is there before the server is ready, and no service is asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_core import Item, Pipeline, Store
+from nexus_core.cli.output.serve_screen import show_server
+from nexus_core.server.pipelines import ServedPipelines, load
+from nexus_core.server.warm_up import warm_up
+from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
+from nexus_core.toolkit.shared_resources import SharedResources
+
+pytestmark = pytest.mark.slow
+
+ASKS = """name: {name}
+models:
+  main: {{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-test}}
+  offline: {{use: extractive}}
+steps:
+  - gather: {{use: store, path: "{store}"}}
+  - rank: bm25
+{more}  - prompt: {{template: qa, budget: 1000}}
+  - generate: {model}
+"""
+LISTWISE = '  - rank: {{use: rerank, model: {{use: openai, model: m, base_url: "{url}", api_key: sk-test}}}}\n'
+ITEMS = [
+    Item(id="ferry", title="Ferry", text="The ferry leaves at nine."),
+    Item(id="mill", title="Mill", text="The ferry to the mill leaves at ten."),
+]
+
+
+async def test_readiness_waits_for_the_warm_up(start: Any, fakes: Any) -> None:
+    """Before it the answer is 503 with a code of its own, after it 200; no model of a service is asked."""
+    running = await start()
+    running.server.serving.is_warm = False
+    status, told = await running.call("GET", "/readyz")
+    assert (status, told["code"]) == (503, "warming_up")
+    assert (await running.call("GET", "/healthz"))[0] == 200
+    await warm_up(running.server.serving)
+    assert (await running.call("GET", "/readyz"))[0] == 200
+    assert [connector.prompts for connector in fakes.connectors.values()] == [[], [], []]
+
+
+async def test_a_context_is_searched_and_no_service_is_asked(tmp_path: Path) -> None:
+    """Connectors are open; a ranker that asks a model is left out, a model that runs here answers."""
+    folder = tmp_path / "store"
+    async with Store(folder) as store:
+        await store.create("coast")
+        await store.add("coast", ITEMS)
+    async with ScriptedUpstream(json_answer(completion("[1]"))) as upstream:
+        store, shared, pipelines = Store(folder), SharedResources(), {}
+        for name, model, more in (("remote", "main", LISTWISE.format(url=upstream.url)), ("local", "offline", "")):
+            file = tmp_path / f"{name}.yaml"
+            file.write_text(ASKS.format(name=name, url=upstream.url, store=folder, model=model, more=more))
+            pipelines[name] = load(file, store, shared)
+        async with ServedPipelines(pipelines, store, shared) as serving:
+            serving.is_warm = False
+            await warm_up(serving)
+            assert serving.is_warm
+            for pipeline in pipelines.values():
+                opened = pipeline._plan.resources
+                assert all(opened.is_open(model.connector) for model in pipeline.models.list())
+            assert upstream.requests == []
+            # A run does ask both: the ranker, and the model that answers.
+            await pipelines["remote"].run("When does the ferry leave?", context_id="coast")
+            assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "limit_s"),
+    [("{use: files, paths: [nowhere.md]}", 60.0), ("{use: stuck}", 0.05)],
+    ids=["failing", "hanging"],
+)
+async def test_what_cannot_be_warmed_keeps_nobody_from_being_ready(
+    source: str, limit_s: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and its own questions tell of it."""
+    (tmp_path / "stuck.py").write_text(
+        "import asyncio\n"
+        "from nexus_core import component, hookimpl\n"
+        "@component\n"
+        "class Stuck:\n"
+        "    '''Yields nothing, ever.'''\n"
+        "    name = 'stuck'\n"
+        "    async def gather(self, query, run):\n"
+        "        await asyncio.Event().wait()\n"
+        "@hookimpl\n"
+        "def nexus_sources():\n"
+        "    return [Stuck]\n"
+    )
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nplugins: [./stuck.py]\nmodels: {main: {use: extractive}}\n"
+        f"steps: [{{gather: {source}}}, {{prompt: qa}}, {{generate: main}}]\n"
+    )
+    store = Store(tmp_path / "store")
+    async with ServedPipelines({"own": Pipeline.load(tmp_path / "own.yaml")}, store) as serving:
+        serving.is_warm = False
+        with caplog.at_level("INFO"):
+            await asyncio.wait_for(warm_up(serving, limit_s), 30)
+        assert serving.is_warm
+    assert "not warm" in caplog.text
+
+
+async def test_the_screen_tells_what_is_served_and_how_to_stop(start: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """Address, page, pipelines, contexts with their items, keys."""
+    running = await start()
+    await running.store.create("coast")
+    await running.store.add("coast", ITEMS)
+    await show_server(running.server, {name: Path(f"{name}.yaml") for name in running.server.serving.pipelines})
+    shown = capfd.readouterr().out
+    for words in (
+        f"served at {running.origin}", f"page       {running.origin}/", "quotes *  Quotes a context of the store.",
+        "talk  Talks", "coast  2 items", "none: whoever uses this machine", "Ctrl-C",
+    ):  # fmt: skip
+        assert words in shown, shown
