@@ -92,7 +92,7 @@ release: $(VENV)/ready
 	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=0.2.0"; exit 2; }
 	@$(BIN)/python .ci/release $(VERSION) $(if $(DRY),--dry-run)
 
-SUITES = tests/plugins/contracts tests/plugins/test_metrics_contract.py tests/plugins/store/test_store_contract.py
+SUITES = tests/plugins/contracts tests/plugins/tools tests/plugins/test_metrics_contract.py tests/plugins/store/test_store_contract.py
 
 directory: $(VENV)/ready
 	$(BIN)/python -m nexus_core.testing.suite_runner --out nexus_core/cli/directory/results.json $(SUITES)
