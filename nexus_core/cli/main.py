@@ -36,7 +36,7 @@ COMMANDS = {
     "test": "Run the tests that pipelines carry, offline.",
     "plugins": "List the installed plugins and what is wrong with any.",
     "directory": "Search the directory of plugins, install one, run the contract suites on it.",
-    "models": "List the models of a pipeline, and install models that run here.",
+    "models": "List the models that you can use, try them, and install some that run here.",
     "serve": "Serve pipelines over HTTP.",
     "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",
     "store": "Copy, back up, restore and verify whole stores.",
