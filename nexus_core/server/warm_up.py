@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from nexus_core.contract.errors import NexusError, describe_error
+from nexus_core.contract.errors import NexusError, NotConfiguredError, describe_error
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.http.json_schema import QUERY, compile_checks
 from nexus_core.server.openai.chat_schema import CHAT
@@ -63,4 +63,7 @@ async def _warm_pipeline(serving: ServedPipelines, pipeline: Pipeline, contexts:
     else:
         problems += await pipeline.warm_up(_QUERY)
     for problem in problems:
+        # A model that lacks its key: its fallback answers, or a run says so.
+        if isinstance(problem, NotConfiguredError):
+            continue
         _log.info("pipeline %s is not warm: %s", pipeline.name, problem)

@@ -106,6 +106,26 @@ async def test_what_cannot_be_warmed_keeps_nobody_from_being_ready(
     assert "not warm" in caplog.text
 
 
+async def test_a_model_without_its_key_is_no_news(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may never be asked: what a pipeline does without a key, its runs show, and the log of a start does not."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "quoting.yaml").write_text(
+        "name: quoting\nmodels: {main: {use: extractive}, other: {use: openai, model: gpt-4o}}\n"
+        "steps:\n  - gather: {use: inline, items: [{id: a, text: The ferry leaves at nine.}]}\n  - prompt: qa\n"
+        "  - generate: main\n"
+    )
+    store, pipeline = Store(tmp_path / "store"), Pipeline.load(tmp_path / "quoting.yaml")
+    async with ServedPipelines({"quoting": pipeline}, store) as serving:
+        serving.is_warm = False
+        with caplog.at_level("INFO"):
+            await warm_up(serving)
+        assert serving.is_warm
+        assert pipeline._plan.resources.is_open(pipeline.models.get("main").connector)
+    assert "not warm" not in caplog.text
+
+
 async def test_the_screen_tells_what_is_served_and_how_to_stop(start: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """Address, page, pipelines, contexts with their items, keys."""
     running = await start()

@@ -68,7 +68,9 @@ export async function examples(ask) {
   if (!name) return $("examples").replaceChildren();
   const { items } = await call("GET", `/contexts/${encodeURIComponent(name)}/items?limit=40`).catch(() => ({ items: [] }));
   if (name !== $("context").value) return undefined;
-  const titles = [...new Set(items.map(({ title }) => title).filter((title) => title && title.length < 80))].slice(0, EXAMPLES.length);
+  const all = items.map(({ title }) => title).filter((title) => title && title.length < 80);
+  // Of each document its own title first: those of its sections begin with it.
+  const titles = [...new Set([...all.map((title) => title.split(" > ")[0]), ...all])].slice(0, EXAMPLES.length);
   return $("examples").replaceChildren(...titles.map((title, place) => {
     const question = EXAMPLES[place](title);
     return el("li", {}, el("button", { type: "button", class: "example", dir: "auto", onclick: () => ask(question) }, question));
