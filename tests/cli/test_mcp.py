@@ -170,7 +170,8 @@ def test_an_address_is_told_with_the_variable_of_a_key(capsys: pytest.CaptureFix
     [
         (["--url", "nexus.example.com"], "no address of a server"),
         (["--url", "https://me:secret@nexus.example.com/mcp"], "no address of a server"),
-        (["--url", "https://nexus.example.com/mcp", "--store", "x"], "leave PIPELINES and --store out"),
+        (["--url", "https://nexus.example.com/mcp", "--store", "x"], "leave PIPELINES, --store and --allow"),
+        (["--url", "https://nexus.example.com/mcp", "--allow-program", "x"], "leave PIPELINES, --store and --allow"),
         (["--store", "postgresql://me:secret@db/nexus"], "--store-url-file"),
         (["--name", "a b"], "no name for all clients"),
         (["--key-variable", "$(rm)"], "no name of an environment variable"),

@@ -14,12 +14,13 @@ from nexus_core.cli.chat.slash_commands import SUMMARIES
 from nexus_core.cli.default_model import choose_model, show_model
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
-from nexus_core.cli.run_options import PIPELINE, ranking
+from nexus_core.cli.run_options import PIPELINE, programs_option, ranking
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
 from nexus_core.store.store import Store
+from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.suggest import counted, did_you_mean, listed
 
 _NAMED = 20
@@ -44,8 +45,16 @@ under way; at the prompt a second one ends the chat. Who answers is chosen as by
 @click.option("--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of PIPELINE.")
 @click.option("--conversation", metavar="ID", default="", help="Go on with this conversation, or begin it.")
 @click.option("--continue", "goes_on", is_flag=True, help="Go on with the conversation that was changed last.")
+@programs_option
 @store_option
-def command(target: str, context_id: str | None, model: str | None, conversation: str, goes_on: bool) -> None:
+def command(
+    target: str,
+    context_id: str | None,
+    model: str | None,
+    conversation: str,
+    goes_on: bool,
+    programs: tuple[str, ...],
+) -> None:
     """Ask a CONTEXT, or by a PIPELINE, question after question; the answers come as they are written.
 
     On a terminal Markdown is drawn, elsewhere the text is printed as it is. Where there is one context, its name may
@@ -55,7 +64,7 @@ def command(target: str, context_id: str | None, model: str | None, conversation
         raise UsageError("--conversation and --continue both say which conversation: give one")
     is_file = target.endswith((".yaml", ".yml")) or (bool(target) and Path(target).is_file())
     if is_file:
-        name, load = context_id, _by_pipeline(Path(target))
+        name, load = context_id, _by_pipeline(Path(target), programs)
     else:
         if context_id is not None:
             raise UsageError("--context is for a pipeline: nexus chat PIPELINE --context NAME")
@@ -76,9 +85,14 @@ def command(target: str, context_id: str | None, model: str | None, conversation
         raise click.exceptions.Exit(1)
 
 
-def _by_pipeline(path: Path) -> Load:
+def _by_pipeline(path: Path, programs: tuple[str, ...]) -> Load:
     def load(store: Store, model: str | None) -> LoadedPipeline:
-        pipeline = Pipeline.load(path, conversations=store.conversations, answers=store.answers)
+        pipeline = Pipeline.load(
+            path,
+            shared=SharedResources(programs=programs),
+            conversations=store.conversations,
+            answers=store.answers,
+        )
         return LoadedPipeline(pipeline, model)
 
     return load

@@ -13,7 +13,7 @@ import yaml
 from nexus_core.cli.main import main
 
 PLUGIN = '''
-from nexus_core import Chunk, Completion, ModelInfo, ToolCall, component, hookimpl, option
+from nexus_core import Chunk, Completion, ModelInfo, ToolCall, ToolCallDelta, component, hookimpl, option
 
 
 @component
@@ -36,8 +36,11 @@ class Calling:
         return Completion(text="", finish_reason="tool_calls", tool_calls=(call,))
 
     async def stream_response(self, prompt, options):
-        raise NotImplementedError
-        yield Chunk("")
+        whole = await self.send_prompt(prompt, options)
+        yield Chunk(whole.text, tool_calls=tuple(
+            ToolCallDelta(index=0, id=call.id, name=call.name, arguments=call.arguments) for call in whole.tool_calls
+        ))
+        yield Chunk(finish_reason=whole.finish_reason)
 
 
 @hookimpl

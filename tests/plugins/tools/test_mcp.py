@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import aiohttp
 import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from nexus_tools.mcp.definitions import ListedTool, choose_tools
 from nexus_tools.mcp.tool import McpTools
 
@@ -312,6 +314,8 @@ def test_a_command_starts_no_program_that_is_not_allowed(
         ("run", str(path), "What?"),
         ("run", str(path), "What?", "--allow-program", "python"),
         ("serve", str(path), "--store", str(tmp_path / "store")),
+        ("mcp", str(path), "--store", str(tmp_path / "store")),
+        ("chat", str(path), "--store", str(tmp_path / "store")),
         ("batch", str(path), str(questions), "-o", str(tmp_path / "answers.jsonl")),
         ("eval", str(path), "--collection", str(folder)),
     ):
@@ -428,3 +432,34 @@ async def test_a_server_of_pipelines_starts_what_is_allowed_and_ends_it(
     finally:
         if nexus.returncode is None:
             nexus.kill()
+
+
+async def test_programs_that_are_allowed_are_those_of_nexus_mcp(
+    write_pipeline: WritePipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the entry that clients are told, from any folder; the program ends with the one that was started by it."""
+    path, mark = _desk(write_pipeline, tmp_path)
+    assert (
+        run_command("mcp", "install", str(path), *ALLOWED, "--store", str(tmp_path / "store"), "--client", "other") == 0
+    )
+    entry = json.loads(capsys.readouterr().out)["mcpServers"]["contextnexus"]
+    started = StdioServerParameters(command=entry["command"], args=entry["args"], env=entry["env"], cwd="/")
+    with (tmp_path / "log").open("w") as log:
+        async with Client(stdio_client(started, errlog=log)) as client:
+            answer = await client.call_tool("ask", {"question": "What?"})
+            assert answer.structured_content["text"] == "offered echo\nhallo", answer
+    assert await gone([int(line) for line in mark.read_text().split()])
+
+
+async def test_a_chat_starts_a_program_that_is_allowed(write_pipeline: WritePipeline, tmp_path: Path) -> None:
+    """One for all its questions, which ends with it."""
+    path, mark = _desk(write_pipeline, tmp_path)
+    store = ("--store", str(tmp_path / "store"))
+    chat = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "nexus_core", "chat", str(path), *store, *ALLOWED,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    told, _ = await chat.communicate(b"What?\nAnd then?\n")
+    assert (chat.returncode, told.count(b"hallo")) == (0, 2)
+    (pid,) = (int(line) for line in mark.read_text().split())
+    assert await gone([pid])

@@ -18,6 +18,7 @@ Examples:
   nexus mcp
   nexus mcp pipelines/handbook.yaml
   nexus mcp pipelines/ --store ~/handbook-store
+  nexus mcp pipelines/ --allow-program mcp-server-time
   nexus mcp install
   nexus mcp install pipelines/ --client claude-code
   nexus mcp install --url https://nexus.example.com/mcp --client vscode

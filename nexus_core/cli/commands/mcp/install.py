@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -16,6 +17,7 @@ from attrs import frozen
 
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.run_options import programs_option
 from nexus_core.contract.errors import UsageError
 
 DEFAULT = "pipelines"
@@ -124,6 +126,7 @@ def _variable(context: click.Context, option: click.Parameter, name: str) -> str
     "--store-url-file", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
     help="A file with the URL of the store in its first line.",
 )  # fmt: skip
+@programs_option
 def command(client: str | None, url: str | None, **given: Any) -> None:
     """Print what clients are told so that they start `nexus mcp PIPELINES`, or ask the server at --url.
 
@@ -140,10 +143,19 @@ def command(client: str | None, url: str | None, **given: Any) -> None:
 
 
 def _remote_entry(
-    url: str, name: str, key_variable: str, pipelines: Sequence[str], store: str | None, store_url_file: str | None
+    url: str,
+    name: str,
+    key_variable: str,
+    pipelines: Sequence[str],
+    store: str | None,
+    store_url_file: str | None,
+    programs: tuple[str, ...],
 ) -> McpEntry:
-    if pipelines or store or store_url_file:
-        raise UsageError("the server at --url has its own pipelines and store: leave PIPELINES and --store out")
+    if pipelines or store or store_url_file or programs:
+        raise UsageError(
+            "the server at --url has its own pipelines, store and programs: leave PIPELINES, --store and "
+            "--allow-program out"
+        )
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise UsageError(f"{url!r} is no address of a server: write it as in https://nexus.example.com/mcp")
@@ -151,11 +163,19 @@ def _remote_entry(
 
 
 def _program_entry(
-    name: str, key_variable: str, pipelines: Sequence[str], store: str | None, store_url_file: str | None
+    name: str,
+    key_variable: str,
+    pipelines: Sequence[str],
+    store: str | None,
+    store_url_file: str | None,
+    programs: tuple[str, ...],
 ) -> McpEntry:
     # Clients start programs in folders of their own, so that all paths are whole.
     named = pipelines or ([DEFAULT] if Path(DEFAULT).exists() else [])
     command = [*_executable(), "mcp", *(str(Path(each).resolve()) for each in named)]
+    for program in programs:
+        has_path = os.path.basename(program) != program  # its links are kept: it is allowed by the path that is named
+        command += ["--allow-program", os.path.abspath(program) if has_path else program]
     if store_url_file is not None:
         command += ["--store-url-file", str(Path(store_url_file).resolve())]
     environment = {} if store is None else {"NEXUS_STORE": _store(store)}

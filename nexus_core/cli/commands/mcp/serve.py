@@ -12,6 +12,7 @@ from nexus_core.cli.commands.serve import chosen_pipelines
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.option_types import duration, named_paths
 from nexus_core.cli.output.log_format import write_log
+from nexus_core.cli.run_options import programs_option
 from nexus_core.cli.store_option import store_option
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.pipelines import load_all, pipeline_files
@@ -29,8 +30,9 @@ MISSING = "this takes an extra: pip install 'contextnexus[mcp]'"
     "--run-timeout", "deadline_s", default="10m", show_default=True, callback=duration("1s", "24h"),
     metavar="DURATION", help="Time limit of a run.",
 )  # fmt: skip
+@programs_option
 @store_option
-def command(pipelines: Sequence[str], deadline_s: float) -> None:
+def command(pipelines: Sequence[str], deadline_s: float, programs: tuple[str, ...]) -> None:
     """Serve PIPELINES over stdin and stdout, by default those in the folder `pipelines`.
 
     If there is no such folder, it serves the pipeline of `nexus ask` over every context of the store. The log goes to
@@ -39,7 +41,7 @@ def command(pipelines: Sequence[str], deadline_s: float) -> None:
     protocol = _protocol()
     paths, overrides = chosen_pipelines(pipelines)
     write_log()
-    store, shared = Store(), SharedResources()
+    store, shared = Store(), SharedResources(programs=programs)
     refuse_damaged(store.folder)
     loaded = load_all(pipeline_files(paths), store, shared, overrides=overrides)
     served = {pipeline.name: pipeline for pipeline in loaded.values()}
