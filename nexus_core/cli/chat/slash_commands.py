@@ -85,8 +85,8 @@ class SlashCommands:
         print_messages(answer.prompt)
         print_trace(answer.prompt)
         attempts = AttemptLog()
-        for row in answer.attempts:
-            attempts.see(row)
+        for event in (*answer.tools, *answer.attempts):
+            attempts.see(event)
         attempts.show()
 
     def _model(self, rest: str) -> None:

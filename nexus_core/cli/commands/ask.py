@@ -93,7 +93,9 @@ the context that is asked; ${NEXUS_CONTEXT} is its name.
 @approve_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
-@click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Tell on stderr of waits, calls of tools and every request that was made."
+)
 @recording_options
 @programs_option
 @store_option

@@ -67,7 +67,9 @@ def _seconds(context: click.Context, option: click.Parameter, text: str | None) 
 @click.option("--timeout", metavar="DURATION", callback=_seconds, help="Give up after a time, such as 20s or 2m.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer with its figures as one JSON object.")
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, even on a terminal.")
-@click.option("--verbose", "-v", is_flag=True, help="Tell on stderr of waits, and of every request that was made.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Tell on stderr of waits, calls of tools and every request that was made."
+)
 def command(
     pipeline: str,
     query: str | None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.tables import dollars
-from nexus_core.contract.answers import AttemptFinished, Event
-from nexus_core.contract.events import Waiting
+from nexus_core.cli.output.tables import dollars, line, plain
+from nexus_core.contract.answers import AttemptFinished, Event, ToolFinished
+from nexus_core.contract.events import StepFinished, Waiting
+from nexus_core.toolkit.suggest import counted
 
 HEADERS = (
     "attempt",
@@ -27,8 +28,12 @@ _WORDS = 3
 """The columns that are words; the others are figures and stand to the right."""
 
 
+_ARGUMENTS = 200
+"""Characters that are shown of a call's arguments."""
+
+
 class AttemptLog:
-    """Tells of waits as they begin, and of all attempts at the end."""
+    """Tells of waits, calls of tools and notes of steps as they come, and of all attempts at the end."""
 
     def __init__(self) -> None:
         self._rows: list[AttemptFinished] = []
@@ -40,6 +45,11 @@ class AttemptLog:
                 self._rows.append(event)
             case Waiting(model=model, why=why, wait_s=wait_s):
                 echo(f"{model}: waiting {_seconds(wait_s)} ({why})", err=True)
+            case ToolFinished():
+                echo(_tool_line(event), err=True)
+            case StepFinished(path=path, verb=verb, notes=notes):
+                for note in notes:
+                    echo(f"note: {path} ({verb}): {plain(note)}", err=True)
 
     def show(self) -> None:
         """Print the table, if there was any attempt."""
@@ -55,6 +65,15 @@ def attempt_table(rows: Iterable[AttemptFinished]) -> str:
     table = [HEADERS, *map(_cells, rows)]
     widths = [max(len(row[place]) for row in table) for place in range(len(HEADERS))]
     return "\n".join(_line(row, widths) for row in table)
+
+
+def _tool_line(call: ToolFinished) -> str:
+    """Return one call of a tool: its round, what came of it, how much the model reads of it, and its arguments."""
+    parts = [call.outcome, f"{call.duration_s:.2f} s"]
+    if call.items:
+        parts.append(counted(call.items, "item"))
+    parts.append(counted(call.tokens, "token") + (", cut" if call.was_cut else ""))
+    return f"round {call.round}: {plain(call.name)}: {', '.join(parts)}: {line(call.arguments or '{}', _ARGUMENTS)}"
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -297,7 +297,9 @@ def _why(error: BaseException | None) -> str:
         case PluginError():
             return str(error)
         case MCPError(code=types.CONNECTION_CLOSED):
-            return "it has ended; what it printed is in the log, at level debug"
+            return (
+                "it has ended: start its command in a shell to see why (what it printed is in the log, at level debug)"
+            )
         case MCPError():
             return f"it answers with the error {error.code}"
     return f"there is no connection ({type(error).__name__})"

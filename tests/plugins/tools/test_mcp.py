@@ -343,15 +343,23 @@ def test_looking_at_a_pipeline_starts_no_program(
 def test_a_command_starts_a_program_that_is_allowed(
     write_pipeline: WritePipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its tool is offered, called and told; a batch gives the same."""
+    """Its tool is offered, called and told; a batch gives the same, and without trust it is told why it is not."""
     path, mark = _desk(write_pipeline, tmp_path)
-    assert run_command("run", str(path), "What?", *ALLOWED) == 0
-    assert capsys.readouterr().out == "offered echo\nhallo\n"
+    assert run_command("run", str(path), "What?", "--verbose", *ALLOWED) == 0
+    told = capsys.readouterr()
+    assert told.out == "offered echo\nhallo\n"
+    assert re.search(r'^round 1: echo: ok, \d+\.\d\d s, \d+ tokens: {"text": "hallo"}$', told.err, re.MULTILINE), (
+        told.err
+    )
     questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
     questions.write_text('{"query": "What?"}\n')
     assert run_command("batch", str(path), str(questions), "-o", str(answers), *ALLOWED) == 0
     assert "hallo" in answers.read_text()
     assert len(mark.read_text().split()) == 2
+    path, _ = _desk(write_pipeline, tmp_path, trust_read_only=False)
+    assert run_command("run", str(path), "What?", "--verbose", *ALLOWED) == 0
+    why = "note: steps[0] (generate): the tool echo changes something and is not under `allow`: not offered"
+    assert why in capsys.readouterr().err
 
 
 async def test_two_servers_with_a_tool_of_one_name_are_refused(write_pipeline: WritePipeline) -> None:
