@@ -139,7 +139,7 @@ class PipelineResult(Value):
     """What came of calling a pipeline."""
 
     text: str = ""
-    """The answer; empty where only the items were wanted."""
+    """The answer, without citations of its items; empty where only the items were wanted."""
     value: Any = None
     """The answer as JSON data, where the pipeline holds it to a schema."""
     has_value: bool = False

@@ -6,6 +6,7 @@ policies, of their own file; sinks, history, attachments and what the caller say
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,9 @@ from attrs import evolve, field, frozen
 
 from nexus_core.config.spec import InputSpec
 from nexus_core.config.steps.called_pipelines import DEEPEST
+from nexus_core.contract.answers import CITATION
 from nexus_core.contract.errors import RunError, UsageError
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import CallablePipeline, PipelineInput, PipelineResult
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.composition.planned_steps import PlannedStep, run_steps
@@ -23,6 +26,8 @@ from nexus_core.engine.state import Scope, State, describe
 from nexus_core.engine.steps import Merger, keep_variable
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.templates.template import Expression
+
+_CITED = re.compile(rf"(?<![^\S\n])[^\S\n]*{CITATION.pattern}")  # from the first blank on: each is looked at once
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -91,12 +96,19 @@ def result_of(plan: CalledPlan, state: State, take: str) -> PipelineResult:
     if answered is None:
         raise UsageError(f"pipeline {plan.name!r} has no generate step that ran, so it has no answer")
     structured = answered.structured
+    text = answered.completion.text
     return PipelineResult(
-        text=answered.completion.text,
+        text=_without_citations(text, answered.prompt.items) if structured is None else text,
         value=None if structured is None else structured.value,
         has_value=structured is not None,
         ranking=state.ranking,
     )
+
+
+def _without_citations(text: str, items: Sequence[PackedItem]) -> str:
+    """Return an answer without citations: their numbers would be read as those of another prompt's items."""
+    numbers = {item.number for item in items}
+    return _CITED.sub(lambda found: "" if int(found[1]) in numbers else found[0], text)
 
 
 @frozen(kw_only=True, eq=False, repr=False)

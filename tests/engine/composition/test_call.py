@@ -99,6 +99,22 @@ async def test_its_items_are_added_and_no_model_is_asked_for_them(load: Load, ot
         assert explained.prompt.messages[-1].text == answer.text
 
 
+async def test_an_answer_that_is_handed_on_cites_nothing(load: Load, write: Write) -> None:
+    """The numbers are those of the other prompt: here they would cite an item that says something else."""
+    steps = """
+- gather: {use: own.shelf, label: theirs}
+- prompt: {template: {text: "{% for item in items %}{{ query }} [1][1], [2] and a[1]{% endfor %}"}}
+- generate: main
+"""
+    write(steps, name="other")
+    async with load(
+        "- gather: {use: own.shelf, label: mine}\n" + CALL.replace(', inputs: {tone: "{{ query|upper }}"}', "")
+    ) as pipeline:
+        answer = await pipeline.run("leave")
+    assert answer.variables == {"found": "what is leave, [2] and a"}
+    assert answer.cited_items == ()
+
+
 async def test_a_structured_answer_is_a_value(load: Load, write: Write) -> None:
     """Expressions read its fields."""
     write("- generate: {model: main, schema: {type: object, required: [n]}}\n", name="other")
