@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
 from typing import Any
 
@@ -26,7 +27,9 @@ class Approvals:
     now: Callable[[], float]
     """The clock of the step, in seconds."""
     _spans: list[tuple[float, float]] = field(factory=list, init=False)
-    """When there was somebody to wait for, since that was asked last."""
+    """When there was somebody to wait for."""
+    _begun: list[float] = field(factory=list, init=False)
+    """Since when there is."""
 
     async def refusal(self, call: ToolCall, definition: ToolDefinition, arguments: Mapping[str, Any]) -> str:
         """Ask about a call, and return why it is not to be made; empty where the person agrees.
@@ -43,18 +46,16 @@ class Approvals:
             arguments=json.loads(json.dumps(arguments)),  # what is shown is not what the tool gets
             timeout_s=seconds,
         )
-        began = self.now()
         try:
             async with asyncio.timeout(seconds) as limit:
-                agreed = await self.approve(request)
+                with self._counted():
+                    agreed = await self.approve(request)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             if left_s is not None and seconds == left_s:
                 raise DeadlineError("the caller's time is up: nobody has agreed to a call of a tool") from error
             return f"not called: it changes something, and nobody agreed within {self.timeout_s:g} s"
-        finally:
-            self._spans.append((began, self.now()))
         return "" if agreed is True else "not called: it changes something, and the person who was asked refused"
 
     def during(self, limit: asyncio.Timeout, left_s: float | None) -> Scope:
@@ -72,11 +73,10 @@ class Approvals:
                 rest = (limit.when() or 0.0) - loop.time()
                 limit.reschedule(None if latest == inf else latest)
             waiting += 1
-            began = self.now()
             try:
-                return await self.approve(request)
+                with self._counted():
+                    return await self.approve(request)
             finally:
-                self._spans.append((began, self.now()))
                 waiting -= 1
                 if not waiting and not limit.expired():
                     limit.reschedule(min(latest, loop.time() + rest))
@@ -84,10 +84,19 @@ class Approvals:
         return evolve(self.scope, approve=ask)
 
     def waited_s(self) -> float:
-        """Return the seconds since this was asked last in which a person was waited for, each of them once."""
-        total, until = 0.0, 0.0
-        for began, ended in sorted(self._spans):
+        """Return the seconds in which a person was waited for so far, each of them once."""
+        total, until, now = 0.0, 0.0, self.now()
+        for began, ended in sorted([*self._spans, *((began, now) for began in self._begun)]):
             total += max(0.0, ended - max(began, until))
             until = max(until, ended)
-        self._spans.clear()
         return total
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        began = self.now()
+        self._begun.append(began)
+        try:
+            yield
+        finally:
+            self._begun.remove(began)
+            self._spans.append((began, self.now()))

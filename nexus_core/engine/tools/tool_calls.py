@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter, time
 from typing import Any
 
@@ -24,6 +24,8 @@ MOST_RESULT = 4_000_000
 """Characters of a result that are looked at; a tool that gives more is told so."""
 MOST_ARGUMENTS = 65_536
 """Characters of the arguments of a call."""
+_LOOK_S = 0.01
+"""While a person is waited for the time of a step stands still: it is looked at again no sooner than after this."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,19 +52,43 @@ async def run_calls(
     *,
     timeout_s: float,
     left: int,
+    time_left: Callable[[], float],
     approvals: Approvals | None = None,
 ) -> list[ToolOutcome]:
     """Return what became of each call, in their order; at most `left` of them are made, all at the same time.
 
     With `approvals` a person is asked about each that changes something, before its time begins. Raises DeadlineError
-    where the caller's time is up.
+    where the caller's time is up, or that of the step: `time_left` tells its seconds, which may become more meanwhile.
     """
-    return await run_all(
-        [
-            _one(call, offered, run, timeout_s=timeout_s, refused=place >= left, approvals=approvals)
-            for place, call in enumerate(calls)
-        ]
-    )
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    def check() -> None:
+        nonlocal timer
+        seconds = time_left()
+        if seconds <= 0:
+            limit.reschedule(loop.time())
+        else:
+            timer = loop.call_later(max(seconds, _LOOK_S), check)
+
+    try:
+        async with asyncio.timeout(None) as limit:
+            check()
+            return await run_all(
+                [
+                    _one(call, offered, run, timeout_s=timeout_s, refused=place >= left, approvals=approvals)
+                    for place, call in enumerate(calls)
+                ]
+            )
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineError(
+            "the time of the call is up: tools took what was left of `calls.deadline` (of a stream `stream_deadline`)"
+        ) from error
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 async def _one(

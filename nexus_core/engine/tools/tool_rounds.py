@@ -126,7 +126,7 @@ class ToolRounds:
         seconds = policy.stream_deadline_s if streams else policy.deadline_s
         now = self.caller.clock.now()
         self._caller_ends_at = inf if first.deadline_s is None else now + first.deadline_s
-        self._ends_at = min(now + seconds, self._caller_ends_at)
+        self._ends_at = now + seconds
         if self.scope.approve is not None:
             self._approvals = Approvals(
                 approve=self.scope.approve,
@@ -146,7 +146,7 @@ class ToolRounds:
             or self._is_full
             or self._room_left() < LEAST_ROOM
         )
-        seconds = self._ends_at - self.caller.clock.now()
+        seconds = min(self._time_left(), self._caller_ends_at - self.caller.clock.now())
         if seconds <= 0:
             raise DeadlineError("the time of the call is up: tools and requests to the model took all of it")
         options, draft = self._options, self.first.draft
@@ -189,12 +189,16 @@ class ToolRounds:
             self.scope,
             timeout_s=self.toolbox.timeout_s,
             left=min(there_is_room, self.toolbox.calls - self._calls),
+            time_left=self._time_left,
             approvals=self._approvals,
         )
-        if self._approvals is not None:  # a person takes nothing of the pipeline's time, but of the caller's
-            self._ends_at = min(self._ends_at + self._approvals.waited_s(), self._caller_ends_at)
         self._keep(outcomes, there_is_room, result, call)
         return self._answer(result, theirs) if theirs else None
+
+    def _time_left(self) -> float:
+        """Return the seconds that the pipeline leaves the step: a person takes nothing of them, but of the caller's."""
+        waited_s = 0.0 if self._approvals is None else self._approvals.waited_s()
+        return self._ends_at + waited_s - self.caller.clock.now()
 
     def _fitting(self, calls: Sequence[ToolCall], text: str) -> int:
         """Return how many of the calls there is room for, with the shortest results there are."""

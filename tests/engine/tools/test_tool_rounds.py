@@ -375,6 +375,16 @@ async def test_a_run_that_is_left_cancels_its_tools(load: Any) -> None:
     assert len(script.asked) == 1
 
 
+async def test_the_deadline_of_the_pipeline_ends_a_call_under_way(load: Any) -> None:
+    """Though the limit of the tool is longer, and nobody has given the run a time of its own; the tool is cancelled."""
+    script = Script(("", ("slow", {}), ("slow", {})), "x")
+    async with load(script, tools="[own.slow]", models="calls: {deadline: 200ms}") as pipeline:
+        with pytest.raises(DeadlineError, match=r"tools took what was left of `calls\.deadline`"):
+            async with asyncio.timeout(20):
+                await pipeline.run("?")
+    assert len(script.asked) == 1
+
+
 async def test_a_caller_whose_time_is_up_during_a_call_is_told_so(load: Any) -> None:
     """As the deadline's error itself, and not as a group of errors."""
     script = Script(("", ("slow", {})), "x")
