@@ -163,6 +163,8 @@ def test_an_address_is_told_with_the_variable_of_a_key(capsys: pytest.CaptureFix
     entry: Any = json.loads(told(capsys, "--url", url, "--client", "vscode"))["servers"]["contextnexus"]
     assert entry == {"type": "http", "url": url, "headers": {"Authorization": "Bearer ${env:NEXUS_API_KEY}"}}
     assert "Authorization" not in told(capsys, "--url", url, "--key-variable", "")
+    assert told(capsys, "--url", "https://nexus.example.com/") == told(capsys, "--url", url)
+    assert '"https://example.com/nexus/mcp"' in told(capsys, "--url", "https://example.com/nexus/mcp")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from nexus_core.cli.run_options import programs_option
 from nexus_core.contract.errors import UsageError
 
 DEFAULT = "pipelines"
+_PATH = "/mcp"
+"""Where a server has it, unless the address that is given has a path of its own."""
 _PLACEHOLDER = "Bearer PUT_THE_KEY_HERE"
 
 
@@ -159,6 +161,8 @@ def _remote_entry(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise UsageError(f"{url!r} is no address of a server: write it as in https://nexus.example.com/mcp")
+    if parts.path in ("", "/"):  # the address of the page
+        url = parts._replace(path=_PATH).geturl()
     return McpEntry(name=name, url=url, key_variable=key_variable)
 
 
