@@ -82,6 +82,8 @@ class EventStream:
         self.has_begun = False
         """Whether an event was sent."""
         self._has_ended = False
+        self.is_whole = False
+        """Whether its end was sent, too."""
 
     async def __aenter__(self) -> Self:
         first_s = min(self._limits.commit_s, self._limits.heartbeat_s)
@@ -118,6 +120,7 @@ class EventStream:
         self._has_ended = True
         await self._begin()
         await self._within(self.response.write_eof(data))
+        self.is_whole = True
 
     async def _begin(self) -> None:
         if not self.response.prepared:

@@ -52,8 +52,13 @@ class AsgiExchange:
 
     async def answer(self, app: AsgiApp, extra: Mapping[str, Any]) -> web.StreamResponse:
         """Return what the application answers; it finds `extra` in its scope."""
-        async with self._opened:
-            await app({**self._scope(), **extra}, self._receive, self._send)
+        try:
+            async with self._opened:
+                await app({**self._scope(), **extra}, self._receive, self._send)
+        except asyncio.CancelledError:  # a client that has all may leave while the application still tidies up
+            task = asyncio.current_task()
+            if self._stream is None or not self._stream.is_whole or task is None or task.uncancel():
+                raise
         if self._stream is not None:
             return self._stream.response
         if not self._status:

@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from nexus_core.server.http.app import REQUEST_ID
+from nexus_core.server.mcp.asgi_bridge import AsgiExchange
 from nexus_core.server.mcp.mcp_api import MISSING, SESSION
 from nexus_core.server.settings import ServerLimits
 from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.store import Store
 from nexus_core.testing.upstream import Gate, ScriptedUpstream, Silence, chat_events, stream_answer
+from nexus_core.toolkit.timers import TimeLimit
 from tests.server.mcp.conftest import ASKS, Connect, arrived, connected
 
 if TYPE_CHECKING:
@@ -265,3 +269,41 @@ async def test_any_worker_takes_any_message(tmp_path: Path) -> None:
             assert (status, "Request cancelled" in text) == (200, True)
         async with connected(origin, "2026-07-28", Authorization=f"Bearer {key}") as client:
             assert (await client.list_prompts()).prompts
+
+
+@pytest.mark.parametrize(("more", "told"), [(False, ["answered"]), (True, ["left"])], ids=["whole", "half"])
+async def test_a_client_that_leaves_with_the_last_byte_was_answered(more: bool, told: list[str]) -> None:
+    """While the application still tidies up; one that leaves before has left, as the log of requests says then."""
+    seen: list[str] = []
+    limits = ServerLimits()
+
+    async def application(scope: object, receive: object, send: Any) -> None:
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        if not more:
+            await send({"type": "http.response.body", "body": b""})
+        await asyncio.get_running_loop().create_future()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        request[REQUEST_ID] = "r"
+        exchange = AsgiExchange(request, b"", limits, TimeLimit(limits.write_s))
+        seen.append("left")
+        response = await exchange.answer(application, {})
+        seen[:] = ["answered"]
+        return response
+
+    server = web.Application()
+    server.router.add_get("/", handler)
+    runner = web.AppRunner(server, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await reader.readuntil(b"data: 1\n\n" if more else b"\r\n0\r\n\r\n")
+        writer.transport.abort()
+    finally:
+        await runner.cleanup()
+    assert seen == told
