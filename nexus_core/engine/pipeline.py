@@ -187,6 +187,14 @@ class Pipeline:
         )
 
     @property
+    def may_change(self) -> bool:
+        """Whether a run may call a tool that changes something: it is under `allow`, here or in a called pipeline."""
+        return any(
+            isinstance(step := planned.step, Generate) and step.toolbox is not None and bool(step.toolbox.allow)
+            for planned in self._plan.all_steps()
+        )
+
+    @property
     def embeds(self) -> bool:
         """Whether it has an embedder: one of its rankers, or of those within them, makes vectors."""
         return self._embedding_ranker() is not None

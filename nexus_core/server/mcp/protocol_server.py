@@ -39,6 +39,7 @@ INSTRUCTIONS = (
 )
 _REQUEST_CANCELLED = -32800
 _READ_ONLY = types.ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
+_CHANGING = types.ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True)
 
 
 class ProtocolHandlers:
@@ -253,7 +254,7 @@ def _tool(tool: McpTool) -> types.Tool:
         description=tool.description,
         input_schema=dict(tool.arguments),
         output_schema=dict(tool.answer),
-        annotations=_READ_ONLY,
+        annotations=_CHANGING if tool.may_change else _READ_ONLY,  # clients call without asking what only reads
     )
 
 

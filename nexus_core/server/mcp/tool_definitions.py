@@ -73,6 +73,8 @@ class McpTool:
     scope: Scope
     pipeline: str | None = None
     """The one that it asks, where it asks one alone."""
+    may_change: bool = False
+    """A pipeline that it asks may call a tool that changes something."""
 
 
 def tool_names(pipelines: Iterable[str], prefix: str = f"{ASK}_") -> dict[str, str]:
@@ -148,6 +150,7 @@ def _ask(pipelines: Mapping[str, Pipeline], default: str, context: Mapping[str, 
         description="Ask a question about a context. A model answers from what is found there; the answer cites its "
         "sources by number, and each citation has a URI for the tool read.",
         arguments=closed(wanted, required=("question", "context") if all(takes) else ("question",)),
+        may_change=any(each.may_change for each in pipelines.values()),
     )  # fmt: skip
 
 
@@ -166,7 +169,7 @@ def _ask_one(name: str, pipeline: Pipeline, context: Mapping[str, Any]) -> McpTo
     return McpTool(
         name=name, title=pipeline.name, scope="query", answer=ANSWER, pipeline=pipeline.name,
         description=pipeline.description or f"Ask the pipeline {pipeline.name}.",
-        arguments=closed(wanted, required=tuple(required)),
+        arguments=closed(wanted, required=tuple(required)), may_change=pipeline.may_change,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from nexus_core import Pipeline
 from nexus_core.contract.run_context import PipelineInput
 from nexus_core.server.errors import Failure
+from nexus_core.server.mcp.protocol_server import _tool
 from nexus_core.server.mcp.resources import _Place
 from nexus_core.server.mcp.tool_definitions import MOST_CONTEXTS, define_tools, input_types, tool_names
 from nexus_core.server.mcp.uris import ResourceAddress, parse_uri
@@ -48,6 +49,46 @@ def test_names_of_tools_are_different_and_ones_that_all_clients_take(names: list
     assert len({*found.values()}) == len(names)
     assert all(re.fullmatch("ask_[a-z0-9_]{1,60}", name) for name in found.values())
     assert tool_names(names[:-1]) == {name: found[name] for name in names[:-1]}
+
+
+CHANGING = """name: booking
+plugins: [./own.py]
+models: {main: {use: openai, model: gpt-4o-mini, api_key: sk-test}}
+steps:
+  - generate: {model: main, tools: [own.book]%s}
+"""
+BOOK = """from nexus_core import hookimpl, tool
+
+@tool(changes=True)
+def book(day: int) -> str:
+    \"\"\"Book a table.\"\"\"
+    return "booked"
+
+@hookimpl
+def nexus_tools():
+    return [book]
+"""
+CALLING = """name: calling
+models: {main: {use: extractive}}
+steps:
+  - call: {pipeline: ./booking.yaml}
+    as: found
+  - prompt: {template: {text: "{{ vars.found }}"}}
+  - generate: main
+"""
+
+
+@pytest.mark.parametrize("allow", ["", ", allow: [book]"], ids=["not-allowed", "allowed"])
+def test_what_may_change_something_is_not_called_read_only(tmp_path: Path, allow: str) -> None:
+    """By itself, by a pipeline that it calls, or by one that `ask` takes: clients ask nobody before reading."""
+    (tmp_path / "own.py").write_text(BOOK)
+    (tmp_path / "booking.yaml").write_text(CHANGING % allow)
+    (tmp_path / "calling.yaml").write_text(CALLING)
+    (tmp_path / "reads.yaml").write_text(PIPELINE.format(name="reads", inputs="", source=INLINE))
+    pipelines = {name: Pipeline.load(tmp_path / f"{name}.yaml") for name in ("reads", "booking", "calling")}
+    told = define_tools(pipelines, tool_names(pipelines), "reads", ["staff"])
+    changing = {tool.name for tool in map(_tool, told) if tool.annotations and not tool.annotations.read_only_hint}
+    assert changing == ({"ask", "ask_booking", "ask_calling"} if allow else set())
 
 
 def test_names_that_clash_are_numbered() -> None:
