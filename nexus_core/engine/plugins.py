@@ -234,12 +234,19 @@ def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> lis
         raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {describe_error(error)}") from error
 
 
+def _shown(yielded: object) -> str:
+    """Return what a hook yields, with the decorator that it lacks."""
+    if inspect.isfunction(yielded):
+        return f"the function {yielded.__name__} without a decorator (`@tool`, `@ranker`)"
+    return f"the class {yielded.__name__} without `@component`" if isinstance(yielded, type) else repr(yielded)
+
+
 def _checked(plugin: str, kind: Kind, classes: Sequence[type]) -> Mapping[str, type]:
     found: dict[str, type] = {}
     for cls in classes:
         if not (isinstance(cls, type) and attrs.has(cls)):
             raise PluginError(
-                f"hook nexus_{kind.value} of plugin {plugin!r} yields {cls!r}, which is no component class"
+                f"hook nexus_{kind.value} of plugin {plugin!r} yields {_shown(cls)}, which is no component class"
             )
         missing = [method for method in _METHODS[kind] if not hasattr(cls, method)]
         if missing:
