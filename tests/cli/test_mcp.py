@@ -143,6 +143,10 @@ async def test_what_clients_are_told_starts_it(
     words = shlex.split(told(capsys, "--client", "claude-code", "--store", "store"))
     variables = dict(words[at + 1].split("=", 1) for at, word in enumerate(words) if word == "--env")
     found.append((words[words.index("--") + 1 :], variables))
+    with monkeypatch.context() as shell:
+        shell.setenv("NEXUS_STORE", "store")
+        entry = json.loads(told(capsys, "--client", "other"))["mcpServers"]["contextnexus"]
+        found.append(([entry["command"], *entry["args"]], entry["env"]))
     assert all(each == found[0] for each in found)
     assert capsys.readouterr().err == ""
     command, environment = found[0]
@@ -175,6 +179,7 @@ def test_an_address_is_told_with_the_variable_of_a_key(capsys: pytest.CaptureFix
         (["--url", "https://nexus.example.com/mcp", "--store", "x"], "leave PIPELINES, --store and --allow"),
         (["--url", "https://nexus.example.com/mcp", "--allow-program", "x"], "leave PIPELINES, --store and --allow"),
         (["--store", "postgresql://me:secret@db/nexus"], "--store-url-file"),
+        (["nowhere.yaml"], "no file or folder nowhere.yaml"),
         (["--name", "a b"], "no name for all clients"),
         (["--key-variable", "$(rm)"], "no name of an environment variable"),
     ],

@@ -176,12 +176,16 @@ def _program_entry(
 ) -> McpEntry:
     # Clients start programs in folders of their own, so that all paths are whole.
     named = pipelines or ([DEFAULT] if Path(DEFAULT).exists() else [])
+    if missing := next((each for each in named if not Path(each).exists()), None):
+        raise UsageError(f"there is no file or folder {missing}: name pipelines, or a folder of them")
     command = [*_executable(), "mcp", *(str(Path(each).resolve()) for each in named)]
     for program in programs:
         has_path = os.path.basename(program) != program  # its links are kept: it is allowed by the path that is named
         command += ["--allow-program", os.path.abspath(program) if has_path else program]
     if store_url_file is not None:
         command += ["--store-url-file", str(Path(store_url_file).resolve())]
+    elif store is None:  # clients hand on none of the variables of this shell, nor what stands before `mcp`
+        store = os.environ.get("NEXUS_STORE") or None
     environment = {} if store is None else {"NEXUS_STORE": _store(store)}
     return McpEntry(name=name, command=command, environment=environment)
 
