@@ -50,6 +50,8 @@ def follow(page: Path, folder: Path, here: Mapping[str, str] | None = None) -> l
             else:
                 for line in (line.removeprefix("$ ") for line in body.splitlines() if line.startswith("$ ")):
                     command, _, kept = line.partition(" > ")
+                    if command.startswith("nexus store copy "):
+                        servers.close()  # the page says so
                     if command.startswith("nexus serve "):
                         servers.enter_context(serving(command_of(command), folder))
                         continue
