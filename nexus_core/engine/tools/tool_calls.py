@@ -13,7 +13,7 @@ from attrs import frozen
 
 from nexus_core.contract.errors import DeadlineError, NexusError, ToolError, describe_error
 from nexus_core.contract.run_context import RunContext
-from nexus_core.contract.values import ToolCall, ToolResult
+from nexus_core.contract.values import Item, ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
 from nexus_core.engine.tools.approvals import Approvals
 from nexus_core.engine.tools.toolbox import OfferedTool
@@ -22,8 +22,14 @@ from nexus_core.toolkit.timers import run_all
 
 MOST_RESULT = 4_000_000
 """Characters of a result that are looked at; a tool that gives more is told so."""
+MOST_ITEMS = 10_000
+"""Items of a result; a tool that gives more is told so."""
+MOST_ERROR = 65_536
+"""Characters of what a tool says of its failure; what follows is left out."""
 MOST_ARGUMENTS = 65_536
 """Characters of the arguments of a call."""
+MOST_DEPTH = 64
+"""Lists and objects in each other that arguments may have."""
 _LOOK_S = 0.01
 """While a person is waited for the time of a step stands still: it is looked at again no sooner than after this."""
 
@@ -133,8 +139,9 @@ async def _called(
         async with asyncio.timeout(seconds) as limit:
             within = run if approvals is None else approvals.during(limit, left_s)
             result = await tool.tool.call(name, arguments, within)
+        _check(result)
     except ToolError as error:
-        return "failed", _error(str(error))
+        return "failed", _error(str(error)[:MOST_ERROR])
     except TimeoutError as error:
         if not limit.expired():
             return "error", _broken(tool, name, error)
@@ -150,12 +157,25 @@ async def _called(
         if not is_own(error):
             raise
         return "error", _broken(tool, name, error)
-    if not isinstance(result, ToolResult):
-        return "error", _broken(tool, name, TypeError(f"it returned a {type(result).__name__} and no ToolResult"))
+    if len(result.items) > MOST_ITEMS:
+        return "error", _error(f"the result has too many items ({len(result.items):,}): ask for less")
     size = len(result.text) + sum([len(item.text) + len(item.title) for item in result.items])
     if size > MOST_RESULT:
         return "error", _error(f"the result is too long ({size:,} characters): ask for less")
     return ("failed" if result.is_error else "ok"), result
+
+
+def _check(result: object) -> None:
+    """Raise TypeError for what is no result: whatever reads it later takes its texts for texts."""
+    if not isinstance(result, ToolResult):
+        raise TypeError(f"it returned a {type(result).__name__} and no ToolResult")
+    if not isinstance(result.text, str):
+        raise TypeError(f"the text of its result is a {type(result.text).__name__}")
+    if not isinstance(result.items, list | tuple):
+        raise TypeError(f"the items of its result are a {type(result.items).__name__}")
+    for item in result.items:
+        if not isinstance(item, Item) or not all(isinstance(text, str) for text in (item.id, item.title, item.text)):
+            raise TypeError("its result has an item that is no Item, or one whose texts are none")
 
 
 def _broken(tool: OfferedTool, name: str, error: BaseException) -> ToolResult:
@@ -182,8 +202,25 @@ def _arguments(call: ToolCall, tool: OfferedTool) -> tuple[dict[str, Any], str]:
         return {}, "they are no JSON"
     if not isinstance(arguments, dict):
         return {}, "they are no JSON object"
+    if _is_deeper(arguments, MOST_DEPTH):
+        return {}, f"they are nested more than {MOST_DEPTH} deep"
+    try:
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # half of a surrogate pair is none, either
+        return {}, "they hold a number that is too large, or a character that is none"
     mismatch = tool.find_mismatch(arguments)
     return arguments, "" if mismatch is None else str(mismatch)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Tell whether a value of JSON has more lists and objects in each other than `most`."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [each for each in level if isinstance(each, dict | list)]
+        if not level:
+            return False
+        level = [part for each in level for part in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def _words_in(value: Any) -> str:

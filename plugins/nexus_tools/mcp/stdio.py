@@ -49,7 +49,7 @@ async def program_streams(
     sent, waiting = anyio.create_memory_object_stream[SessionMessage](0)
     tasks = [
         asyncio.create_task(_receive(program, server.shown, into, ending, note_size)),
-        asyncio.create_task(_send(program, waiting, ending)),
+        asyncio.create_task(_send(program, server.shown, waiting, ending)),
         asyncio.create_task(_log_errors(program, server.shown)),
     ]
     try:
@@ -105,7 +105,7 @@ async def _lines(stream: StreamReader, note_size: Callable[[], None]) -> AsyncGe
             return
 
 
-async def _send(program: RunningProgram, waiting: Any, ending: asyncio.Event) -> None:
+async def _send(program: RunningProgram, shown: str, waiting: Any, ending: asyncio.Event) -> None:
     assert program.process.stdin is not None
     try:
         async for message in waiting:
@@ -113,6 +113,10 @@ async def _send(program: RunningProgram, waiting: Any, ending: asyncio.Event) ->
             program.process.stdin.write(text.encode() + b"\n")
             await program.process.stdin.drain()
     except (OSError, anyio.ClosedResourceError):
+        return
+    except ValueError as error:  # what cannot be written as JSON; nothing after it would be heard
+        _log.warning("%s is left: a message to it cannot be written (%s)", shown, type(error).__name__)
+    finally:
         ending.set()
 
 

@@ -33,7 +33,9 @@ from nexus_core.cli.main import main
 
 PLUGIN = '''
 import asyncio
-from nexus_core import Item, RunContext, ToolError, component, hookimpl, option, tool
+from nexus_core import (
+    Item, RunContext, ToolDefinition, ToolError, ToolResult, component, hookimpl, option, tool
+)
 from tests.engine.tools.test_tool_rounds import SCRIPTS
 
 
@@ -88,6 +90,34 @@ def library(shelf: str) -> list[Item]:
     return [Item(id=f"b{n}", title=f"Book {n}", text=f"On {shelf} stands volume {n}. " * 40) for n in range(30)]
 
 
+@tool
+def keep(value: dict) -> str:
+    """Keep whatever there is."""
+    return "kept"
+
+
+@component
+class Odd:
+    """Gives results that are none, or too large."""
+
+    name = "odd"
+    tool_names = ("no_text", "no_items", "lazy_items", "long_error", "many_items")
+
+    async def definitions(self, run):
+        return tuple(ToolDefinition(name=name, description=name) for name in self.tool_names)
+
+    async def call(self, name, arguments, run):
+        if name == "long_error":
+            raise ToolError("x" * 20_000_000)
+        items = (Item(id=str(number), title="", text="") for number in range(100_000))
+        return {
+            "no_text": lambda: ToolResult(text=None),
+            "no_items": lambda: ToolResult(items=(1, 2)),
+            "lazy_items": lambda: ToolResult(items=items),
+            "many_items": lambda: ToolResult(items=tuple(items)),
+        }[name]()
+
+
 @hookimpl
 def nexus_connectors():
     return [Scripted]
@@ -95,8 +125,12 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library]
+    return [capital, book, slow, library, keep, Odd]
 '''
+
+
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else "x"
 
 
 class Script:
@@ -203,12 +237,20 @@ async def test_a_model_calls_a_tool_and_answers_from_its_result(load: Any) -> No
         (("capitol", {"country": "France"}), "unknown", "did you mean 'capital'"),
         (("book", {"day": 1}), "unknown", "no tool has this name"),
         (("slow", {}), "timeout", "no result within 0.05 s"),
+        (("keep", {"value": {"a": nested(400)}}), "invalid", "nested more than 64 deep"),
+        (("keep", {"value": {"a": "half \ud800"}}), "invalid", "a character that is none"),
+        (("keep", {"value": {"a": nested(60)}}), "ok", "kept"),
+        (("no_text", {}), "error", "Error: the tool failed (TypeError)"),
+        (("no_items", {}), "error", "Error: the tool failed (TypeError)"),
+        (("lazy_items", {}), "error", "Error: the tool failed (TypeError)"),
+        (("many_items", {}), "error", "too many items (100,000)"),
+        (("long_error", {}), "failed", "Error: xxx"),
     ],
 )
 async def test_what_fails_is_told_to_the_model(load: Any, called: Any, outcome: str, read: str) -> None:
     """No failure of a tool breaks the run, and none tells the text of a foreign error."""
     script = Script(("", called), "Then I do not know.")
-    tools = "[own.capital, own.book, own.slow]"
+    tools = "[own.capital, own.book, own.slow, own.keep, own.odd]"
     async with load(script, tools=tools, more=", tool_timeout: 50ms" if outcome == "timeout" else "") as pipeline:
         answer = await pipeline.run("Which capital?")
     [told] = answer.tools
