@@ -57,6 +57,8 @@ _QUOTES = frozenset(b"\x80\x85\x91\x92\x93\x94\x95\x96\x97\x99\xa0\xab\xbb")
 _HIGH = bytes(range(128, 256))
 _MOST_HIGH = 0.03
 """The share of letters with accents in a Western text that has few of them."""
+_NO_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"})
+"""Codecs of Python that nobody means who names a charset; the first takes the square of the time."""
 _SAMPLE = 2_000
 _FEWEST_LETTERS = 8
 """That so many characters of a text have in any language, and pixels of a plain picture need not have."""
@@ -116,7 +118,7 @@ def encoding_of(label: str) -> str:
     label = label.strip().lower()
     known = import_module("webencodings").lookup(label)  # only files that declare something pay for it
     name = _SUPERSETS.get(known.name if known else label) or (known.codec_info.name if known else label)
-    return name if _known(name) and not name.startswith(_WIDE) else ""
+    return name if is_charset(name) and not name.startswith(_WIDE) else ""
 
 
 def _label(data: bytes) -> str:
@@ -124,12 +126,13 @@ def _label(data: bytes) -> str:
     return next(filter(None, found.groups()), b"").decode() if found else ""
 
 
-def _known(encoding: str) -> bool:
+def is_charset(name: str) -> bool:
+    """Tell whether Python has an encoding of texts by a name, which takes no more time than a text has letters."""
     try:
-        "".encode(encoding)
-    except (LookupError, UnicodeError):  # not known, or no encoding of text
+        "".encode(name)
+        return codecs.lookup(name).name.replace("_", "-") not in _NO_CHARSETS
+    except (LookupError, ValueError):  # not known, or no encoding of text
         return False
-    return True
 
 
 def _wide(head: bytes) -> str:

@@ -19,6 +19,7 @@ import aiohttp
 from attrs import field, frozen
 
 from nexus_core.contract.errors import NexusError, ResponseTooLargeError, SourceError
+from nexus_core.toolkit.documents.charsets import is_charset
 from nexus_core.toolkit.http.bodies import read_body
 from nexus_core.toolkit.http.session import ForbiddenAddress, is_forbidden, is_public
 
@@ -197,10 +198,12 @@ async def _read_page(response: aiohttp.ClientResponse, url: str, max_bytes: int,
 
 
 def _as_utf_8(data: bytes, charset: str) -> bytes:
+    if not is_charset(charset):
+        return data  # said wrongly: the reader finds out itself
     try:
         return data.decode(charset).encode()
-    except (LookupError, UnicodeError):
-        return data  # said wrongly: the reader finds out itself
+    except UnicodeError:
+        return data
 
 
 def _modified(text: str) -> int:

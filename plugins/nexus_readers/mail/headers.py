@@ -17,7 +17,7 @@ _WIDER = {
 }  # fmt: skip
 """What senders mean by a name, as browsers have it: the wider charset that holds all of the one they name."""
 _OTHER_NAMES = {"ks_c_5601-1987": "cp949", "x-sjis": "cp932", "x-gbk": "gb18030", "unicode-1-1-utf-7": "utf-7"}
-_NO_CHARSETS = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined"})
+_NO_CHARSETS = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"})
 """Codecs of Python that no mail means; some of them take the square of the time."""
 LONGEST = 2_000
 """Characters of a header in texts and values: a list of thousands of addresses is no content."""
@@ -42,7 +42,7 @@ def _codec(charset: str) -> str:
         b"".decode(found)
     except (LookupError, UnicodeError, ValueError):
         return ""
-    return "" if found in _NO_CHARSETS else _WIDER.get(found, found)
+    return "" if found.replace("_", "-") in _NO_CHARSETS else _WIDER.get(found, found)
 
 
 def header_text(message: Message, name: str) -> str:

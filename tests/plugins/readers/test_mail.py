@@ -53,6 +53,7 @@ def test_mail_subject_and_bodies_are_decoded() -> None:
         ("us-ascii", "größe".encode("cp1252"), "größe"),
         ("utf-8", "größe".encode("cp1252"), "größe"),
         ("punycode", b"plain", "plain"),
+        ("unicode_escape", b"pl\\x61in", "pl\\x61in"),
     ],
 )
 def test_mail_charsets_are_what_senders_mean(charset: str, data: bytes, expected: str) -> None:

@@ -17,6 +17,7 @@ from nexus_tools.fetch import Fetch
 
 from nexus_core import Pipeline, RunContext, Tool, ToolError, ToolResult
 from nexus_core.testing import ToolContract
+from nexus_core.toolkit.http.page_fetch import fetch_page
 from tests.plugins.tools.conftest import WritePipeline, run_command
 
 pytestmark = pytest.mark.slow
@@ -41,6 +42,9 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return web.Response(body=body, headers={"Content-Type": "text/html; charset=utf-8"})
         case "/unknown-charset":
             return web.Response(body=PAGE.encode(), headers={"Content-Type": "text/html; charset=klingon"})
+        case "/no-charset":
+            body = b"The mill of Varna.-aaaa"
+            return web.Response(body=body, headers={"Content-Type": "text/plain; charset=PunyCode"})
         case "/to-page":
             raise web.HTTPFound("/page")
         case "/to-loopback":
@@ -144,6 +148,12 @@ async def test_text_is_read_whatever_its_charset_says(port: int) -> None:
     assert read[0] == "the ferry leaves at six"
     assert "of Varna" in read[1]
     assert "opens at nine" in read[2]
+
+
+async def test_a_codec_that_is_no_charset_is_not_used(port: int) -> None:
+    """Python's `punycode` takes the square of the time, in which this process would do nothing else."""
+    page = await fetch_page(f"http://127.0.0.1:{port}/no-charset", max_bytes=MOST, timeout_s=60)
+    assert page.data == b"The mill of Varna.-aaaa"
 
 
 async def test_of_a_page_that_is_very_long_the_first_part_is_given(port: int) -> None:
