@@ -43,6 +43,7 @@ COMMANDS = {
     "keys": "Create, list, change, rotate and revoke API keys of a server.",
     "secrets": "Store, list and remove the API keys of model services.",
     "usage": "Show what models have used, by day, pipeline and model.",
+    "logs": "List, search, show and repeat the runs that were kept on request.",
     "completion": "Install completion for bash, zsh or fish.",
     "lsp": "Serve an editor: diagnostics, completion, hovers, definitions.",
     "schema": "Print the JSON Schema of the pipeline language.",

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import sys
 from asyncio import Lock
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import click
 
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.attachments import ATTACHMENT_BYTES, ATTACHMENTS, attachment_of
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.stored_secrets import stored_names
 
 if TYPE_CHECKING:
+    from nexus_core.cli import run_log
+    from nexus_core.contract.answers import Answer
     from nexus_core.contract.values import Completion, Part
     from nexus_core.store.answer_cache import StoredAnswers
     from nexus_core.store.conversations import StoredConversations
     from nexus_core.store.store import Store
+else:
+    run_log = LazyModule("nexus_core.cli.run_log")  # for those who keep their runs
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -159,6 +164,46 @@ class StoreOnDemand:
             if self._answers is None:
                 self._answers = (await self._opened.enter_async_context(_new_store())).answers
         return self._answers
+
+
+LOGS = "NEXUS_LOGS"
+"""The variable that asks for runs to be kept: 1, or the folder."""
+
+
+class RepeatableCommand(NamedTuple):
+    """What asks the same again, but for the question, which comes last; and the names of what is not kept of it."""
+
+    words: Sequence[str]
+    missing: Sequence[str] = ()
+
+
+def repeatable(
+    name: str, subject: Sequence[str], options: Iterable[tuple[str, str | None]], missing: Mapping[str, object]
+) -> RepeatableCommand:
+    """Return a command with those of its options that were given; `missing` has by its name what is not kept."""
+    given = [part for option, value in options if value for part in (option, value)]
+    return RepeatableCommand((name, *given, "--", *subject), [name for name, value in missing.items() if value])
+
+
+def logs_folder(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the folder in which runs are kept, empty for the user's own; `None` where nobody asks for that."""
+    value = environment.get(LOGS, "").strip()
+    if value.lower() in ("", "0", "off", "no", "false"):
+        return None
+    return "" if value.lower() in ("1", "on", "yes", "true") else value
+
+
+def keeping_run(
+    pipeline: str, query: str, command: RepeatableCommand, source_lines: Callable[[Answer], Sequence[str]]
+) -> AbstractContextManager[Callable[[Answer], None]]:
+    """Give what takes the answer of a run, which is kept at the end if that is asked for."""
+    folder = logs_folder()
+    if folder is None:
+        return nullcontext(lambda answer: None)
+    return run_log.keep_run(
+        run_log.log_file(folder), pipeline=pipeline, query=query, command=command.words, missing=command.missing,
+        source_lines=source_lines,
+    )  # fmt: skip
 
 
 STDIN_ARGUMENT = "-"

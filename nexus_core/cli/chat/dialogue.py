@@ -17,6 +17,7 @@ from nexus_core.cli.commands.run import failure_of, print_notes, print_sources, 
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
+from nexus_core.cli.run_options import RepeatableCommand, keeping_run, repeatable
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import NexusError, RunError, StoreError
 from nexus_core.contract.events import Delta, RunFailed, RunFinished, StreamRestarted
@@ -69,6 +70,8 @@ class Dialogue:
 
     session: ChatSession
     reader: PromptInput
+    file: str | None = None
+    """Of the pipeline; `None` is the default one."""
     has_failed: bool = False
     """Whether a question had no whole answer, or a command could not be done."""
     _make_view: Callable[[], AnswerView] = field(init=False)
@@ -121,7 +124,10 @@ class Dialogue:
         view = self._make_view()
         with HeldWarnings() as remarks:
             try:
-                answer = self._streamed(question, view)
+                session = self.session
+                with keeping_run(session.pipeline.name, question, self._again(), source_lines) as keep:
+                    answer = self._streamed(question, view)
+                    keep(answer)
             except KeyboardInterrupt:
                 self._go_on("cancelled: neither the question nor what came of the answer is kept")
                 return
@@ -138,6 +144,14 @@ class Dialogue:
             print_notes(answer, remarks)
             if self.reader.is_interactive:
                 echo()
+
+    def _again(self) -> RepeatableCommand:
+        """Return what asks a question of this chat once more, by itself."""
+        session = self.session
+        if self.file is None:
+            return repeatable("ask", [session.context or ""], [("--model", session.model)], {})
+        options = [("--model", session.model), ("--context", session.context)]
+        return repeatable("run", [os.path.abspath(self.file)], options, {})
 
     def _streamed(self, question: str, view: AnswerView) -> Answer:
         """Show an answer as it comes and return it; raises what the run failed with."""

@@ -30,6 +30,7 @@ from nexus_core.cli.run_options import (
     programs_option,
     ranking,
     read_query,
+    repeatable,
     words_argument,
 )
 from nexus_core.cli.store_option import store_option, with_store
@@ -114,6 +115,21 @@ def command(
     environment = {**os.environ, "NEXUS_CONTEXT": context.name if context else ""}
     replay = request.pop("replay")
     chosen = None if pipeline else _model(model, environment, replay, sends=not explain)
+    again = repeatable(
+        "ask",
+        [context.name] if context else [],
+        [
+            ("--model", model),
+            ("--pipeline", os.path.abspath(pipeline) if pipeline else None),
+            *(("--file", file if "://" in file else os.path.abspath(file)) for file in asked_of.files),
+            *(("--allow-program", name) for name in request["programs"]),
+        ],
+        {
+            "standard input": asked_of.piped is not None,
+            "--attach": request["attachments"],
+            "--replay": replay,
+        },
+    )
     recording = recording_arguments(request.pop("record"), replay, chosen.environment if chosen else environment)
     conversation = request.pop("conversation")
     kept = StoreOnDemand(conversation)
@@ -144,7 +160,7 @@ def command(
         if read is not None:
             question_files.show_left_out(read, answer.prompt)
 
-    respond(loaded, kept, query, asked, then=is_answered, **request)
+    respond(loaded, kept, query, asked, again, then=is_answered, **request)
 
 
 @frozen(kw_only=True, eq=False, repr=False)

@@ -76,7 +76,7 @@ def command(
             session.conversation = session.last_changed()
         if reader.is_interactive:
             _greet(session, target if is_file else str(name))
-        dialogue = Dialogue(session, reader)
+        dialogue = Dialogue(session, reader, target if is_file else None)
         try:
             dialogue.run()
         finally:

@@ -21,11 +21,14 @@ from nexus_core.cli.output.log_format import HeldWarnings
 from nexus_core.cli.output.progress_line import ProgressLine
 from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import (
+    RepeatableCommand,
     StoreOnDemand,
     fresh_option,
+    keeping_run,
     programs_option,
     read_inputs,
     read_query,
+    repeatable,
     request_options,
 )
 from nexus_core.contract.answers import Answer, Event
@@ -102,8 +105,23 @@ def command(
         "attachments": request["attachments"],
         "fresh": request["fresh"],
     }
+    again = repeatable(
+        "run",
+        [os.path.abspath(pipeline)],
+        [
+            ("--model", request["model"]),
+            ("--context", request["context_id"]),
+            *(("--allow-program", name) for name in request["programs"]),
+        ],
+        {
+            "--set": request["overrides"],
+            "--input": request["inputs"],
+            "--attach": request["attachments"],
+            "--replay": request["replay"],
+        },
+    )
     respond(
-        loaded, store, read_query(query), asked,
+        loaded, store, read_query(query), asked, again,
         as_json=as_json, no_stream=no_stream, verbose=verbose, approve_tools=approve_tools,
     )  # fmt: skip
 
@@ -113,6 +131,7 @@ def respond(
     store: StoreOnDemand,
     query: str,
     asked: dict[str, Any],
+    again: RepeatableCommand,
     *,
     as_json: bool,
     no_stream: bool,
@@ -123,13 +142,18 @@ def respond(
     """Run a pipeline for a query and print the answer, as it comes where that is a terminal; opens and closes both.
 
     With `approve_tools` somebody at the terminal has to agree before a tool changes something; `then` may say more of
-    the answer below it.
+    the answer below it. `again` is what asks the same again, for the log of runs.
     """
     asked = {**asked, "traceparent": os.environ.get("TRACEPARENT")}  # whatever has started this may be traced
     streaming = not (as_json or no_stream) and sys.stdout.isatty()
-    with _log(verbose) as listen, HeldWarnings() as remarks:
+    with (
+        _log(verbose) as listen,
+        HeldWarnings() as remarks,
+        keeping_run(pipeline.name, query, again, source_lines) as keep,
+    ):
 
         def show(answer: Answer) -> None:
+            keep(answer)
             _print_answer(answer, as_json, streaming, remarks)
             if then is not None:
                 then(answer)

@@ -50,6 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a pipeline, a file and a plugin that all hold hostile text; commands run in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXUS_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("NEXUS_LOGS", str(tmp_path / "logs"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     text = json.dumps(f"Everybody has 28 days of leave {EVIL} a year.")
     (tmp_path / "evil.yaml").write_text(PIPELINE.format(evil=json.dumps(EVIL), text=text))
@@ -97,6 +98,11 @@ COMMANDS = [
     ("conversations", "show", "monday"),
     ("conversations", "show", "monday", "--json"),
     ("conversations", "show", "\x1b[2J"),
+    ("run", "evil.yaml", f"leave {EVIL}?".replace("\0", "")),
+    ("logs",),
+    ("logs", "show"),
+    ("logs", "replay"),
+    ("logs", "search", "leave", "--json"),
     ("usage",),
     ("keys", "revoke", "\x1b[2J"),
     ("serve", "evil\x1b[2J.yaml"),
