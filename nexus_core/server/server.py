@@ -149,7 +149,7 @@ class Server:
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),
             UploadsApi(self.serving, self.settings),
-            ConversationsApi(self.serving),
+            ConversationsApi(self.serving, self.settings.limits),
             self.keys_api,
             SignInApi(self.sign_in, self.gate),
             HealthApi(self.serving, self.gate, self.cluster),

@@ -35,11 +35,12 @@ _LARGEST = 2**62
 _AT_ONCE = 500
 """So many are deleted in one transaction: others want to write, too."""
 _SETTING = "conversation_ttl_s"
-_TITLE = 200
+TITLE_CHARACTERS = 200
 """Characters of a conversation's title."""
 _CONVERSATION = (
     "SELECT key, owner, id, created, changed, ttl_s, expires, turns, "
-    f"(SELECT substr(query, 1, {_TITLE}) FROM turns WHERE conversation_key = conversations.key AND number = 1) "
+    f"(SELECT substr(query, 1, {TITLE_CHARACTERS}) FROM turns"
+    " WHERE conversation_key = conversations.key AND number = 1), title "
     "FROM conversations"
 )
 Hidden = Callable[[SqlConnection, int], Collection[int]]
@@ -64,7 +65,9 @@ class Conversation(Value):
     expires: float | None
     turns: int
     title: str
-    """How its first question begins; nothing before the first turn."""
+    """What its owner calls it, else how its first question begins; nothing before the first turn."""
+    is_renamed: bool = False
+    """Whether its owner has given the title."""
 
     @property
     def place(self) -> tuple[float, int]:
@@ -196,6 +199,17 @@ class StoredConversations:
             _turns, owner, id, self._clock(), min(after, _LARGEST), _checked_limit(limit), self._hidden(viewer)
         )
 
+    async def rename(self, id: str, title: str | None, *, owner: str = "") -> None:
+        """Give a conversation a title of at most 200 characters; without one it is called by its first question again.
+
+        It counts as no change, so that its time to live goes on. UsageError where there is no such conversation.
+        """
+        _check(id, owner)
+        told = _whole((title or "").strip(), takes_nul=not self._threads.folder.is_server)
+        if len(told) > TITLE_CHARACTERS:
+            raise UsageError(f"the title has {len(told):,} characters: give at most {TITLE_CHARACTERS}")
+        await self._threads.write(_rename, owner, id, self._clock(), told or None)
+
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""
         _check(id, owner)
@@ -316,11 +330,11 @@ def _list_seen(
 
 
 def _as_seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
-    """Return a conversation without what is hidden of it: its title is its first question."""
+    """Return a conversation without what is hidden of it, of which a title that was given may tell anything."""
     unseen = hidden(connection, row.key) if hidden is not None else ()
     if not unseen:
         return row
-    return evolve(row, turns=row.turns - len(unseen), title="" if 1 in unseen else row.title)
+    return evolve(row, turns=row.turns - len(unseen), title="" if 1 in unseen or row.is_renamed else row.title)
 
 
 def _list(
@@ -348,6 +362,11 @@ def _turns(
         Turn(number=number, run_id=run_id, time=when, query=query, answer=answer, model=model)
         for number, run_id, when, query, answer, model in rows
     )
+
+
+def _rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:
+    key = _get(connection, owner, id, now).key
+    connection.execute("UPDATE conversations SET title = ? WHERE key = ?", (title, key))
 
 
 def _delete(connection: SqlConnection, owner: str, id: str, now: float) -> None:
@@ -385,12 +404,12 @@ def _set_default_ttl(connection: SqlConnection, seconds: float | None) -> None:
 
 
 def _conversation(
-    row: tuple[int, str, str, float, float, float | None, float | None, int, str | None],
+    row: tuple[int, str, str, float, float, float | None, float | None, int, str | None, str | None],
 ) -> Conversation:
-    key, owner, id, created, changed, ttl_s, expires, turns, title = row
+    key, owner, id, created, changed, ttl_s, expires, turns, question, title = row
     return Conversation(
         key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns,
-        title=title or "",
+        title=title or question or "", is_renamed=title is not None,
     )  # fmt: skip
 
 

@@ -150,6 +150,11 @@ class StoreView:
         kept = self._store.conversations
         return await kept.turns(id, owner=owner, after=after, limit=limit, viewer=self._viewer)
 
+    async def rename_conversation(self, id: str, owner: str, title: str | None) -> Conversation:
+        """Give a conversation a title, and return it; raises UsageError where there is none."""
+        await self._store.conversations.rename(id, title, owner=owner)
+        return await self.conversation(id, owner)
+
     async def delete_conversation(self, id: str, owner: str) -> None:
         """Delete a conversation with all its turns; raises UsageError where there is none."""
         await self._store.conversations.delete(id, owner=owner)

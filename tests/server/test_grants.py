@@ -215,8 +215,9 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
         and not any(m == route.method and _fits(route, path) for m, path in shown)
     }
     assert left == {
-        "DELETE /conversations/{conversationId}", "DELETE /runs/{runId}", "DELETE /v1/responses/{responseId}",
-        "POST /v1/responses/{responseId}/cancel", "POST /runs/{runId}/approvals/{callId}",
+        "DELETE /conversations/{conversationId}", "PATCH /conversations/{conversationId}", "DELETE /runs/{runId}",
+        "DELETE /v1/responses/{responseId}", "POST /v1/responses/{responseId}/cancel",
+        "POST /runs/{runId}/approvals/{callId}",
     }  # fmt: skip
 
 
@@ -331,6 +332,8 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
             assert (status, word in told) == (200, True)
         _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
         assert (told.count(word) > 1, json.loads(told)["conversation"]["turns"]) == (True, 2)
+        title = {"json": {"title": f"The {word}"}}
+        assert word in (await guarded.ask("hr", "PATCH", "/api/conversations/talk", **title))[1]
         if change == "context":
             await guarded.running.store.grant(name, ["group:management"])
         else:

@@ -167,6 +167,7 @@ def _conversation_json(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
         "owner": conversation.owner,
+        "title": conversation.title,
         "created": _time(conversation.created),
         "changed": _time(conversation.changed),
         "expires": _time(conversation.expires),

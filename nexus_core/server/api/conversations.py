@@ -1,4 +1,4 @@
-"""Conversations: each owner's own, listed, shown, deleted; of those of others nobody hears that they exist."""
+"""Conversations: each owner's own, listed, shown, renamed, deleted; of those of others nobody hears that they exist."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from aiohttp import web
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
-from nexus_core.server.http.bodies import Parameters
-from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, closed, or_null, text
+from nexus_core.server.http.bodies import Parameters, read_json
+from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
-from nexus_core.store.conversations import Conversation, Turn
+from nexus_core.server.settings import ServerLimits
+from nexus_core.store.conversations import TITLE_CHARACTERS, Conversation, Turn
 
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
@@ -35,6 +36,12 @@ LIST = closed(
     required=("conversations", "next"),
     name="ConversationPage",
 )
+_NEW_TITLE = "Blank or null: it is called by its first question again."
+CHANGE = closed(
+    {"title": or_null(text(TITLE_CHARACTERS, description=_NEW_TITLE))},
+    required=("title",),
+    name="ConversationChange",
+)
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 _NEXT = "Where the next page begins: `next` of the page before."
 
@@ -42,8 +49,10 @@ _NEXT = "Where the next page begins: `next` of the page before."
 class ConversationsApi:
     """Serves the conversations of whoever asks."""
 
-    def __init__(self, serving: ServedPipelines) -> None:
+    def __init__(self, serving: ServedPipelines, limits: ServerLimits) -> None:
         self._serving = serving
+        self._limits = limits
+        self._check_change = checker(CHANGE)
         self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT)})
         after = {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT}
         self._turns = Parameters({"limit": _LIMIT, "after": after})
@@ -61,6 +70,11 @@ class ConversationsApi:
                 method="GET", path=one, handler=self.show, scope="query",
                 name="getConversation", summary="Show the turns of a conversation of yours, in their order.",
                 query=self._turns.properties, answer=TURNS, errors=(400, 404),
+            ),
+            Route(
+                method="PATCH", path=one, handler=self.rename, scope="query",
+                name="renameConversation", summary="Give a conversation of yours another title.",
+                body=CHANGE, answer=CONVERSATION, errors=(404,),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query",
@@ -102,6 +116,16 @@ class ConversationsApi:
                 "next": page[-1].number if len(found) > limit else None,
             }
         )
+
+    async def rename(self, request: web.Request) -> web.Response:
+        """Give a conversation another title."""
+        title = self._check_change(await read_json(request, self._limits))["title"]
+        name, who = request.match_info["conversationId"], identity(request)
+        try:
+            changed = await self._serving.seen_by(who.viewer).rename_conversation(name, who.owner, title)
+        except UsageError as error:
+            raise _no_conversation(name, error) from error
+        return web.json_response(_conversation_json(changed))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""

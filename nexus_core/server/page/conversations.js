@@ -1,4 +1,4 @@
-// Your conversations: listed, found by words, opened, kept as a file, deleted.
+// Your conversations: listed, found by words, opened, renamed, kept as a file, deleted.
 
 import { call } from "./api.js";
 import { chosen } from "./choices.js";
@@ -49,11 +49,41 @@ function row(conversation) {
   if (id === opened) link.setAttribute("aria-current", "true");
   const line = el("li", {}, link,
     act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
+    act("rename", `Rename ${title || id}`, "✎", () => rename(line, conversation)),
     act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", () => save(conversation))));
   return line;
 }
 
 const act = (name, label, sign, onclick) => el("button", { type: "button", class: `quiet small ${name}`, "aria-label": label, title: label, onclick }, sign);
+
+// Its title becomes a field: Enter keeps what is written, Escape and leaving it do not.
+function rename(line, conversation) {
+  const { id, title } = conversation;
+  const field = el("input", { value: title, maxLength: 200, autocomplete: "off", "aria-label": `New title of ${title || id}` });
+  const again = (told, focus) => {
+    if (!form.isConnected) return;
+    const drawn = row(told);
+    form.onsubmit = field.onblur = null;
+    form.parentElement.replaceWith(drawn);
+    if (focus) drawn.querySelector(".rename").focus();
+    find();
+  };
+  const form = el("form");
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    field.onblur = null;
+    trying("conversations-said", async () => again(await call("PATCH", path(id), { title: field.value }), true));
+  };
+  field.onkeydown = (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    again(conversation, true);
+  };
+  field.onblur = () => again(conversation, false);
+  form.append(field);
+  line.replaceChildren(form);
+  field.select();
+}
 
 async function remove(line, { id, title, turns }) {
   if (!await sure("Delete", `“${title || id}”`, `${counted(turns, "question")} with the answers: they cannot be had back.`)) return;

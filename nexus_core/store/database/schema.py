@@ -411,9 +411,14 @@ _APPROVALS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_TITLES = (
+    # What its owner calls a conversation; NULL: by its first question.
+    """ALTER TABLE conversations ADD COLUMN title TEXT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS,
+    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

@@ -57,6 +57,19 @@ async def test_conversation_has_its_first_question_for_a_title(running: Running)
     assert [each["title"] for each in told["conversations"]] == [later["query"][:200], "Leave?"]
 
 
+async def test_conversation_is_renamed(running: Running) -> None:
+    """It keeps its place in the list, and has its first question for a title again where the new one is blank."""
+    await ask(running, "monday")
+    await ask(running, "tuesday")
+    for title, told in (("Trains \ud83d\ude86", "Trains \U0001f686"), (" ", "Leave?"), (None, "Leave?")):
+        status, changed = await running.call("PATCH", f"{PATH}/monday", json={"title": title})
+        assert (status, changed["title"]) == (200, told)
+        _, listed = await running.call("GET", PATH)
+        assert [each["title"] for each in listed["conversations"]] == ["Leave?", told]
+    for wrong in ({"title": "x" * 201}, {}, {"title": 1}):
+        assert (await running.call("PATCH", f"{PATH}/monday", json=wrong))[0] == 400
+
+
 async def test_conversations_are_listed_page_by_page(running: Running) -> None:
     """The last changed first, each once."""
     for name in ("a/1", "b", "c"):
@@ -78,12 +91,12 @@ async def test_conversation_of_another_owner_is_not_there(guarded: Running) -> N
     """Neither listed nor shown nor deleted, nor gone on with (fault 202)."""
     assert await ask(guarded, "monday", **key("ann")) == 200
     assert (await guarded.call("GET", PATH, **key("bob")))[1]["conversations"] == []
-    for method in ("GET", "DELETE"):
-        status, told = await guarded.call(method, f"{PATH}/monday", **key("bob"))
+    for method, more in (("GET", {}), ("DELETE", {}), ("PATCH", {"json": {"title": "Mine"}})):
+        status, told = await guarded.call(method, f"{PATH}/monday", **key("bob"), **more)
         assert (status, told["code"]) == (404, "conversation_not_found")
     assert await ask(guarded, "monday", **key("bob")) == 200
     _, mine = await guarded.call("GET", f"{PATH}/monday", **key("ann"))
-    assert mine["conversation"]["turns"] == 1
+    assert (mine["conversation"]["turns"], mine["conversation"]["title"]) == (1, "Leave?")
 
 
 async def test_unknown_conversation_is_told_without_those_of_others(guarded: Running) -> None:

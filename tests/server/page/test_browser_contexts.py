@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,24 @@ async def test_conversation_is_deleted_once_it_is_confirmed(tab: Any, running: A
     assert (await running.call("GET", "/api/conversations"))[1]["conversations"] == []
     await tab.run(f"location.hash = '{address}'")
     assert "no conversation" in await tab.until("document.querySelector('#thread .problem')?.textContent")
+
+
+async def test_conversation_is_renamed(tab: Any, running: Any) -> None:
+    """In its row, by Enter; Escape leaves the title as it was, and each gives the focus back."""
+    told = {"query": "How much leave?", "answer": "28 days.", "model": "main", "run_id": "1"}
+    await running.store.conversations.add("monday", **told)
+    await tab.size(1440, 900)
+    await tab.go(running.origin + "/#ask/own/own")
+    title, focused = "document.querySelector('#conversations a bdi')?.textContent", "document.activeElement.className"
+    assert await tab.until(title) == "How much leave?"
+    for written, key, shown in (("Not this", "Escape", "How much leave?"), ("Leave <b>", "Enter", "Leave <b>")):
+        await tab.click("#conversations .rename")
+        await tab.write("#conversations input", written)  # over the old title, which is selected
+        await tab.press(key)
+        await tab.until(f"{title} === {json.dumps(shown)} && {focused}.includes('rename')")
+    assert (await running.store.conversations.get("monday")).title == "Leave <b>"
+    await tab.run("location.reload()")
+    assert await tab.until(title) == "Leave <b>"
 
 
 async def test_default_model_is_chosen_and_figures_cleared(tab: Any, running: Any) -> None:

@@ -58,6 +58,10 @@ class RecordTests(StoreSuite):
             assert await talks.list(owner="bob") == ()
             with pytest.raises(UsageError, match="there is a conversation"):
                 await talks.new("one", owner="ann")
+            await talks.rename("one", " Leave ", owner="ann")
+            assert (await talks.list(owner="ann"))[1] == evolve(listed[1], title="Leave", is_renamed=True)
+            await talks.rename("one", None, owner="ann")
+            assert await talks.list(owner="ann") == listed
             await talks.delete("one", owner="ann")
             assert await talks.history("one", owner="ann") == ()
 
