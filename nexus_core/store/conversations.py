@@ -43,6 +43,11 @@ _CONVERSATION = (
     " WHERE conversation_key = conversations.key AND number = 1), title "
     "FROM conversations"
 )
+COMMENT_CHARACTERS = 2_000
+"""Characters of what is said of an answer."""
+Rating = Literal["up", "down"]
+"""What its owner thinks of an answer."""
+_TURN = "SELECT number, run_id, time, query, answer, model, rating, comment FROM turns WHERE conversation_key = ?"
 Hidden = Callable[[SqlConnection, int], Collection[int]]
 """Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
@@ -89,6 +94,9 @@ class Turn(Value):
     answer: str
     model: str
     """The name in the pipeline of the model that answered."""
+    rating: Rating | None = None
+    comment: str | None = None
+    """Why it is rated so."""
 
 
 class StoredConversations:
@@ -209,6 +217,32 @@ class StoredConversations:
         if len(told) > TITLE_CHARACTERS:
             raise UsageError(f"the title has {len(told):,} characters: give at most {TITLE_CHARACTERS}")
         await self._threads.write(_rename, owner, id, self._clock(), told or None)
+
+    async def rate(
+        self,
+        id: str,
+        run_id: str,
+        rating: Rating | None,
+        *,
+        comment: str | None = None,
+        owner: str = "",
+        viewer: Viewer | None = None,
+    ) -> Turn:
+        """Keep with the answer of a run what its owner thinks of it, in place of what was kept; `None` takes it back.
+
+        A comment has at most 2,000 characters. UsageError where the viewer sees no such turn.
+        """
+        _check(id, owner)
+        if rating not in ("up", "down", None):
+            raise UsageError(f"the rating is {rating!r}: give 'up', 'down' or None")
+        said = _whole((comment or "").strip(), takes_nul=not self._threads.folder.is_server)
+        if len(said) > COMMENT_CHARACTERS:
+            raise UsageError(f"the comment has {len(said):,} characters: give at most {COMMENT_CHARACTERS:,}")
+        now = self._clock()
+        unseen = await self._threads.read(_unseen, owner, id, now, self._hidden(viewer))
+        return await self._threads.write(
+            _rate, owner, id, now, run_id, (rating, (said or None) if rating else None), unseen
+        )
 
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""
@@ -354,19 +388,34 @@ def _turns(
     key = _get(connection, owner, id, now).key
     unseen = sorted(hidden(connection, key)) if hidden is not None else []
     rows = connection.execute(
-        "SELECT number, run_id, time, query, answer, model FROM turns WHERE conversation_key = ? AND number > ?"
-        " AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
+        f"{_TURN} AND number > ? AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
         (key, after, json.dumps(unseen), limit),
     )
-    return tuple(
-        Turn(number=number, run_id=run_id, time=when, query=query, answer=answer, model=model)
-        for number, run_id, when, query, answer, model in rows
-    )
+    return tuple(map(_turn, rows))
 
 
 def _rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:
     key = _get(connection, owner, id, now).key
     connection.execute("UPDATE conversations SET title = ? WHERE key = ?", (title, key))
+
+
+def _rate(
+    connection: SqlConnection,
+    owner: str,
+    id: str,
+    now: float,
+    run_id: str,
+    rated: tuple[Rating | None, str | None],
+    unseen: Collection[int],
+) -> Turn:
+    key = _get(connection, owner, id, now).key
+    row = connection.execute(f"{_TURN} AND run_id = ?", (key, run_id)).fetchone()
+    if row is None or row[0] in unseen:
+        raise UsageError(f"the conversation {id!r} has no turn of the run {run_id!r}")
+    connection.execute(
+        "UPDATE turns SET rating = ?, comment = ? WHERE conversation_key = ? AND number = ?", (*rated, key, row[0])
+    )
+    return evolve(_turn(row), rating=rated[0], comment=rated[1])
 
 
 def _delete(connection: SqlConnection, owner: str, id: str, now: float) -> None:
@@ -410,6 +459,14 @@ def _conversation(
     return Conversation(
         key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns,
         title=title or question or "", is_renamed=title is not None,
+    )  # fmt: skip
+
+
+def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None]) -> Turn:
+    number, run_id, when, query, answer, model, rating, comment = row
+    return Turn(
+        number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
+        comment=comment,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
 from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
-from nexus_core.store.conversations import Conversation, Turn
+from nexus_core.store.conversations import Conversation, Rating, Turn
 from nexus_core.store.ingest.ingest import Ingested, Ingester
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.runs import StoredRun
@@ -154,6 +154,11 @@ class StoreView:
         """Give a conversation a title, and return it; raises UsageError where there is none."""
         await self._store.conversations.rename(id, title, owner=owner)
         return await self.conversation(id, owner)
+
+    async def rate_turn(self, id: str, owner: str, run_id: str, rating: Rating | None, comment: str | None) -> Turn:
+        """Keep what its owner thinks of an answer; raises UsageError where there is none that may be seen."""
+        kept = self._store.conversations
+        return await kept.rate(id, run_id, rating, comment=comment, owner=owner, viewer=self._viewer)
 
     async def delete_conversation(self, id: str, owner: str) -> None:
         """Delete a conversation with all its turns; raises UsageError where there is none."""

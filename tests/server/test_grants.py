@@ -216,6 +216,7 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
     }
     assert left == {
         "DELETE /conversations/{conversationId}", "PATCH /conversations/{conversationId}", "DELETE /runs/{runId}",
+        "PUT /conversations/{conversationId}/turns/{turnId}/rating",
         "DELETE /v1/responses/{responseId}", "POST /v1/responses/{responseId}/cancel",
         "POST /runs/{runId}/approvals/{callId}",
     }  # fmt: skip
@@ -332,6 +333,8 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
             assert (status, word in told) == (200, True)
         _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
         assert (told.count(word) > 1, json.loads(told)["conversation"]["turns"]) == (True, 2)
+        place = f"/api/conversations/talk/turns/{json.loads(told)['turns'][1]['id']}/rating"
+        assert (await guarded.ask("hr", "PUT", place, json={"rating": "up"}))[0] == 200
         title = {"json": {"title": f"The {word}"}}
         assert word in (await guarded.ask("hr", "PATCH", "/api/conversations/talk", **title))[1]
         if change == "context":
@@ -340,6 +343,8 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
             await guarded.running.store.add(name, [item("hr", n, readers=("group:management",)) for n in range(9)])
         _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
         assert (word in told, json.loads(told)["turns"]) == (False, [])
+        status, told_of, _ = await guarded.ask("hr", "PUT", place, json={"rating": "up"})
+        assert (status, json.loads(told_of)["code"]) == (404, "turn_not_found")
         assert json.loads(told)["conversation"]["title"] == ""
         for body in (asked, kept):
             _, told, _ = await guarded.ask("hr", "POST", "/api/queries", json=body)

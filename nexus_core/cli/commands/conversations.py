@@ -1,4 +1,4 @@
-"""`nexus conversations`: what is kept of conversations, shown, deleted and let expire."""
+"""`nexus conversations`: what is kept of conversations, shown, exported, deleted and let expire."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Examples:
   nexus run pipelines/rewriting.yaml "What is a sink?" --conversation monday
   nexus conversations list
   nexus conversations show monday --last 3
+  nexus conversations export --rated > queries.jsonl
   nexus conversations delete monday
   nexus conversations expire --idle 30d
   nexus conversations expire --ttl 90d
@@ -36,7 +37,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 @click.group("conversations", epilog=EPILOG)
 @store_option
 def command() -> None:
-    """List, show, delete and expire the conversations of a store.
+    """List, show, export, delete and expire the conversations of a store.
 
     `nexus run PIPELINE QUERY --conversation ID` begins one and goes on with it.
     """
@@ -87,6 +88,28 @@ def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
         echo(f"── {turn.number}  {_shown(turn.time)}  {turn.model} ", dim=True)
         echo(turn.query, bold=True)
         echo(turn.answer + "\n")
+        if turn.rating is not None:
+            echo(f"rated {turn.rating}{f': {turn.comment}' if turn.comment else ''}\n", dim=True)
+
+
+@command.command("export")
+@_owner_option
+@click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
+@click.option("--rated", is_flag=True, help="Only answers that were rated.")
+@store_option
+def export(owner: str, everybody: bool, rated: bool) -> None:
+    """Print the turns of conversations as JSON Lines, as `nexus eval` reads queries."""
+
+    async def work(kept: StoredConversations) -> None:
+        after = None
+        while page := await kept.list(owner=None if everybody else owner, after=after, limit=_PAGE):
+            for each in page:
+                for turn in (await _read(kept, each.id, each.owner, None))[1]:
+                    if turn.rating is not None or not rated:
+                        echo(json.dumps(_query_json(each, turn), ensure_ascii=False))
+            after = page[-1].place
+
+    _with(work)
 
 
 @command.command("delete")
@@ -183,4 +206,18 @@ def _turn_json(turn: Turn) -> dict[str, Any]:
         "query": turn.query,
         "response": turn.answer,
         "model": turn.model,
+        "rating": turn.rating,
+        "comment": turn.comment,
+    }
+
+
+def _query_json(conversation: Conversation, turn: Turn) -> dict[str, Any]:
+    return {
+        "_id": turn.run_id,
+        "text": turn.query,
+        "conversation": conversation.id,
+        "response": turn.answer,
+        "model": turn.model,
+        "rating": turn.rating,
+        "comment": turn.comment,
     }

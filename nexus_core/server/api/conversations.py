@@ -1,4 +1,4 @@
-"""Conversations: each owner's own, listed, shown, renamed, deleted; of those of others nobody hears that they exist."""
+"""Conversations: each owner's own, read, renamed, rated, deleted; of those of others nobody hears that they exist."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, check
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.conversations import TITLE_CHARACTERS, Conversation, Turn
+from nexus_core.store.conversations import COMMENT_CHARACTERS, TITLE_CHARACTERS, Conversation, Turn
 
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
 }  # fmt: skip
 CONVERSATION = closed(_TOLD, required=tuple(_TOLD), name="Conversation")
+_RATING = or_null({"type": "string", "enum": ["up", "down"]})
 _TURN = {
-    "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT
+    "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT, "rating": _RATING,
+    "comment": or_null(TEXT),
 }  # fmt: skip
-_TURNS = array(closed(_TURN, required=tuple(_TURN), name="ConversationTurn"))
+TURN = closed(_TURN, required=tuple(_TURN), name="ConversationTurn")
+_TURNS = array(TURN)
+RATING = closed(
+    {"rating": _RATING, "comment": or_null(text(COMMENT_CHARACTERS))}, required=("rating",), name="TurnRating"
+)
 TURNS = closed(
     {"conversation": CONVERSATION, "turns": _TURNS, "next": or_null(COUNT)},
     required=("conversation", "turns", "next"),
@@ -52,7 +58,7 @@ class ConversationsApi:
     def __init__(self, serving: ServedPipelines, limits: ServerLimits) -> None:
         self._serving = serving
         self._limits = limits
-        self._check_change = checker(CHANGE)
+        self._check_change, self._check_rating = checker(CHANGE), checker(RATING)
         self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT)})
         after = {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT}
         self._turns = Parameters({"limit": _LIMIT, "after": after})
@@ -75,6 +81,11 @@ class ConversationsApi:
                 method="PATCH", path=one, handler=self.rename, scope="query",
                 name="renameConversation", summary="Give a conversation of yours another title.",
                 body=CHANGE, answer=CONVERSATION, errors=(404,),
+            ),
+            Route(
+                method="PUT", path=f"{one}/turns/{{turnId}}/rating", handler=self.rate, scope="query",
+                name="rateTurn", summary="Keep with an answer what you think of it; null takes it back.",
+                body=RATING, answer=TURN, errors=(404,),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query",
@@ -126,6 +137,22 @@ class ConversationsApi:
         except UsageError as error:
             raise _no_conversation(name, error) from error
         return web.json_response(_conversation_json(changed))
+
+    async def rate(self, request: web.Request) -> web.Response:
+        """Keep what is thought of an answer."""
+        body = self._check_rating(await read_json(request, self._limits))
+        name, turn, who = request.match_info["conversationId"], request.match_info["turnId"], identity(request)
+        view = self._serving.seen_by(who.viewer)
+        try:
+            await view.conversation(name, who.owner)
+        except UsageError as error:
+            raise _no_conversation(name, error) from error
+        try:
+            rated = await view.rate_turn(name, who.owner, turn, body["rating"], body.get("comment"))
+        except UsageError as error:
+            said = f"the conversation {name[:200]!r} has no turn {turn[:200]!r}"
+            raise Failure(404, "turn_not_found", said, words=str(error)) from error
+        return web.json_response(_turn_json(rated))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""
@@ -179,4 +206,6 @@ def _turn_json(turn: Turn) -> dict[str, Any]:
         "query": turn.query,
         "response": turn.answer,
         "model": turn.model,
+        "rating": turn.rating,
+        "comment": turn.comment,
     }

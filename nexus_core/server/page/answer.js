@@ -1,7 +1,8 @@
 // One question with its answer: the text, its sources, what can be done with it, and how it was made.
 
+import { call } from "./api.js";
 import { Citations, cited } from "./citations.js";
-import { $, alone, el, problem } from "./dom.js";
+import { $, alone, el, problem, trying } from "./dom.js";
 import { drawn, Growing } from "./growing.js";
 import { copied } from "./markdown.js";
 import { openPassage } from "./passages.js";
@@ -10,8 +11,10 @@ import { picture, tries } from "./window.js";
 const EARLY = 6; // Sources that are shown before the answer.
 
 export class Turn {
-  // `again` and `edit` take the question.
-  constructor(query, { again, edit, contextId = "", passages = [], files = [] }) {
+  // `again` and `edit` take the question; `place` is where the turn is kept, once it is.
+  constructor(query, { again, edit, contextId = "", passages = [], files = [], place = null, rating = null }) {
+    this.place = place;
+    this.rating = rating;
     this.query = query;
     this.again = again;
     this.citations = new Citations((passage, words) => openPassage(passage, contextId, words), passages);
@@ -73,7 +76,24 @@ export class Turn {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
     const again = el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this.query) }, "Ask again");
     const [tools, how] = more;
-    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, tools ?? ""), how].filter(Boolean));
+    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, ...this.#thumbs(), tools ?? ""), how].filter(Boolean));
+  }
+
+  // Pressed a second time, one takes it back.
+  #thumbs() {
+    if (!this.place) return [];
+    const [conversation, run] = this.place.map(encodeURIComponent);
+    const buttons = [["up", "Good answer"], ["down", "Bad answer"]].map(([name, label]) =>
+      el("button", { type: "button", class: `quiet small thumb ${name}`, "aria-label": label, title: label, onclick: () => rate(name) }, thumb()));
+    const draw = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.classList.contains(this.rating))));
+    const rate = (name) => trying("said", async () => {
+      const told = await call("PUT", `/conversations/${conversation}/turns/${run}/rating`, { rating: this.rating === name ? null : name });
+      this.rating = told.rating;
+      draw();
+      $("said").replaceChildren(this.rating ? "Kept with the answer." : "Taken back.");
+    });
+    draw();
+    return buttons;
   }
 
   #sources(text) {
@@ -89,6 +109,15 @@ export class Turn {
       return this.citations.button(number, "source", el("span", { class: "number" }, String(number)), alone(title || id), el("span", { class: "hint" }, place || ""));
     }));
   }
+}
+
+function thumb() {
+  const [sign, line] = ["svg", "path"].map((name) => document.createElementNS("http://www.w3.org/2000/svg", name));
+  sign.setAttribute("viewBox", "0 0 24 24");
+  sign.setAttribute("aria-hidden", "true");
+  line.setAttribute("d", "M7 11v10H3V11zl4-8c2 0 3 1 3 3v3h5c1 0 2 1 2 2l-2 8c0 1-1 2-2 2H7");
+  sign.append(line);
+  return sign;
 }
 
 function called(tools) {

@@ -85,10 +85,10 @@ async function resume(id) {
   try {
     while (after !== null) {
       const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const { id: run, query, response } of told.turns) {
+      for (const { id: run, query, response, rating } of told.turns) {
         const { passages, contextId, lacks } = recall(run, response);
         lacking ||= lacks;
-        const turn = new Turn(query, { ...acts, contextId, passages });
+        const turn = new Turn(query, { ...acts, contextId, passages, rating, place: [id, run] });
         await turn.show(response);
         if (performance.now() - began > SLICE_MS) {
           await pause();
@@ -138,6 +138,7 @@ async function send(again) {
     }
     const { end } = growing;
     keep(end.id, growing.text, end.metadata.contextItems, isStored() ? where.contextId : "");
+    if (end.conversationId) turn.place = [end.conversationId, end.id];
     await turn.finish();
     if (turn.isSeen) kept = conversation === end.conversationId;
   } catch (error) {

@@ -416,9 +416,15 @@ _TITLES = (
     """ALTER TABLE conversations ADD COLUMN title TEXT""",
 )
 
+_RATINGS = (
+    # What its owner thinks of an answer: `up` or `down`, and why.
+    """ALTER TABLE turns ADD COLUMN rating TEXT""",
+    """ALTER TABLE turns ADD COLUMN comment TEXT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES,
+    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sqlite3
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nexus_core import Store
 from nexus_core.cli.main import main
 
 pytestmark = pytest.mark.slow
@@ -82,6 +84,28 @@ def test_list_and_show_tell_what_is_kept(nexus: Nexus) -> None:
     assert out.index("How many days") < out.index("28 days") < out.index("second class")
     shown = json.loads(nexus("conversations", "show", "monday", "--last", "1", "--json")[1])
     assert [(turn["number"], turn["query"]) for turn in shown["turns"]] == [(2, "Which class are trains?")]
+
+
+def test_rated_answers_are_exported_as_queries(nexus: Nexus, tmp_path: Path) -> None:
+    """One line each, as `nexus eval` reads them; `show` tells the rating, too."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "monday")
+    shown = json.loads(nexus("conversations", "show", "monday", "--json")[1])["turns"]
+
+    async def rate() -> None:
+        async with Store(tmp_path / "store") as store:
+            await store.conversations.rate("monday", shown[1]["runId"], "down", comment="Which train?")
+
+    asyncio.run(rate())
+    assert "rated down: Which train?" in nexus("conversations", "show", "monday")[1]
+    (line,) = nexus("conversations", "export", "--rated")[1].splitlines()
+    told = json.loads(line)
+    assert (told["text"], told["rating"], told["comment"]) == ("Which class are trains?", "down", "Which train?")
+    (tmp_path / "queries.jsonl").write_text(line)
+    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{told['_id']}\ttrains\t1\n")
+    code, out, err = nexus("eval", "talk.yaml", "--collection", str(tmp_path))
+    assert code == 0, (out, err)
+    assert len(nexus("conversations", "export", "--all")[1].splitlines()) == 2
 
 
 def test_an_empty_store_says_how_to_begin(nexus: Nexus) -> None:

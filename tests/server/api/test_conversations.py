@@ -70,6 +70,24 @@ async def test_conversation_is_renamed(running: Running) -> None:
         assert (await running.call("PATCH", f"{PATH}/monday", json=wrong))[0] == 400
 
 
+async def test_answer_is_rated(running: Running) -> None:
+    """By its run's id; the next rating takes the place of the last one, with its comment."""
+    await ask(running, "monday")
+    _, shown = await running.call("GET", f"{PATH}/monday")
+    turn = shown["turns"][0]
+    assert (turn["rating"], turn["comment"]) == (None, None)
+    place = f"{PATH}/monday/turns/{turn['id']}/rating"
+    for rating, comment in (("down", "Wrong year"), ("up", None), (None, None)):
+        status, told = await running.call("PUT", place, json={"rating": rating, "comment": comment})
+        assert (status, told) == (200, {**turn, "rating": rating, "comment": comment})
+        assert (await running.call("GET", f"{PATH}/monday"))[1]["turns"] == [told]
+    for wrong in ({}, {"rating": "good"}, {"rating": "up", "comment": "x" * 2001}):
+        assert (await running.call("PUT", place, json=wrong))[0] == 400
+    for path, code in (("monday/turns/x", "turn_not_found"), (f"x/turns/{turn['id']}", "conversation_not_found")):
+        status, told = await running.call("PUT", f"{PATH}/{path}/rating", json={"rating": "up"})
+        assert (status, told["code"]) == (404, code)
+
+
 async def test_conversations_are_listed_page_by_page(running: Running) -> None:
     """The last changed first, each once."""
     for name in ("a/1", "b", "c"):

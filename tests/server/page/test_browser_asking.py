@@ -178,6 +178,24 @@ async def test_question_is_edited_and_asked_again(tab: Any, running: Any, fakes:
     assert len(fakes.connectors["own"].prompts) == 2
 
 
+async def test_answer_is_rated(tab: Any, running: Any) -> None:
+    """By a thumb, which is pressed also after a reload; a second press takes it back."""
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    pressed = "[...document.querySelectorAll('.thumb')].map((each) => each.getAttribute('aria-pressed')).join()"
+    assert await tab.run(pressed) == "false,false"
+    await tab.click(".thumb.down")
+    await tab.until(f"{pressed} === 'false,true'")
+    await tab.until("location.hash.split('/').length === 4")
+    await tab.run("location.reload()")
+    await tab.until(f"{pressed} === 'false,true'")
+    (talk,) = await running.store.conversations.list()
+    assert [turn.rating for turn in await running.store.conversations.turns(talk.id)] == ["down"]
+    await tab.click(".thumb.down")
+    await tab.until(f"{pressed} === 'false,false'")
+
+
 async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None:
     """The sidebar finds them by words of their titles, and saves one as a Markdown file."""
     for number in range(9):

@@ -61,6 +61,12 @@ class RecordTests(StoreSuite):
             await talks.rename("one", " Leave ", owner="ann")
             assert (await talks.list(owner="ann"))[1] == evolve(listed[1], title="Leave", is_renamed=True)
             await talks.rename("one", None, owner="ann")
+            rated = await talks.rate("one", "r2", "down", comment=" Too long ", owner="ann")
+            assert (rated.number, rated.rating, rated.comment) == (2, "down", "Too long")
+            assert (await talks.turns("one", owner="ann"))[1] == rated
+            assert await talks.rate("one", "r2", None, owner="ann") == evolve(rated, rating=None, comment=None)
+            with pytest.raises(UsageError, match="has no turn of the run 'r3'"):
+                await talks.rate("one", "r3", "up", owner="ann")
             assert await talks.list(owner="ann") == listed
             await talks.delete("one", owner="ann")
             assert await talks.history("one", owner="ann") == ()
