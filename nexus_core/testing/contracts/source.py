@@ -55,7 +55,11 @@ class SourceContract(Contract):
         self._folder = tmp_path
 
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
-        """Return a source that yields these texts; the folder is empty and may hold them."""
+        """Return a source that yields these texts; the folder may hold them, and is empty at first.
+
+        A second call in one test finds there what the first one wrote. Where items tell when their file was changed,
+        leave those files as they are.
+        """
         raise AssertionError("define make(self, folder, texts): return your source, with these texts in it")
 
     def make_broken(self, folder: Path) -> Source:
@@ -151,7 +155,8 @@ class SourceContract(Contract):
     def test_gather_is_deterministic(self) -> None:
         """Another source of the same options yields equal items in the same order.
 
-        Fix: sort what comes in no order of its own, such as the files of a folder.
+        Fix: sort what comes in no order of its own, such as the files of a folder; in `make`, write no file anew whose
+        time is told in an item.
         """
         first, second = run(self._gathered()), run(self._gathered())
         assert list(first) == list(second), "made anew, it yields other items, or in another order"

@@ -21,10 +21,17 @@ from nexus_core.testing import SourceContract
 pytestmark = pytest.mark.slow
 
 
+def write_new(folder: Path, texts: Sequence[str]) -> None:
+    """Write texts as files, those that are not there yet: when a file was changed is told in its item."""
+    for number, text in enumerate(texts):
+        path = folder / f"{number}.txt"
+        if not path.exists():
+            path.write_text(text, "utf-8")
+
+
 class TestFiles(SourceContract):
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
-        for number, text in enumerate(texts):
-            (folder / f"{number}.txt").write_text(text, "utf-8")
+        write_new(folder, texts)
         return Files(paths="*.txt", root=str(folder), sections=False)
 
     def make_broken(self, folder: Path) -> Source:
@@ -37,7 +44,8 @@ class TestFiles(SourceContract):
 class TestJsonl(SourceContract):
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
         path = folder / "items.jsonl"
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+        if not path.exists():
+            path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
         return JsonlSource(path=str(path))
 
     def make_broken(self, folder: Path) -> Source:
@@ -59,9 +67,7 @@ class TestInline(SourceContract):
 
 class TestObjects(SourceContract):
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
-        for number, text in enumerate(texts):
-            if not (folder / f"{number}.txt").exists():  # its time is told in the items
-                (folder / f"{number}.txt").write_text(text, "utf-8")
+        write_new(folder, texts)
         return Objects(url=f"file://{folder}", paths="*.txt", refresh_s=0, sections=False)
 
     def make_broken(self, folder: Path) -> Source:
@@ -73,10 +79,10 @@ class TestObjects(SourceContract):
 
 class TestGit(SourceContract):
     def make(self, folder: Path, texts: Sequence[str]) -> Source:
-        subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
-        for number, text in enumerate(texts):
-            (folder / f"{number}.txt").write_text(text, "utf-8")
-        self._commit(folder)
+        if not (folder / ".git").exists():
+            subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+            write_new(folder, texts)
+            self._commit(folder)
         return Git(url=str(folder), refresh_s=0, sections=False)
 
     def make_broken(self, folder: Path) -> Source:
