@@ -9,7 +9,7 @@ from time import perf_counter, time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NexusError, RunError
@@ -240,8 +240,8 @@ class _Run:
         if self.on_event is not None:
             self.on_event(event)
         queues = self.runner.fanout.queues
-        if kind is PromptPacked and queues:
-            event = evolve(event, prompt=None)  # type: ignore[call-arg]
+        if queues and kind is PromptPacked:
+            event = _without_prompt(event)
         for queue in queues:
             queue.put(event)
 
@@ -331,3 +331,10 @@ def _describe_failure(why: BaseException) -> tuple[str, str]:
         case GeneratorExit() | asyncio.CancelledError() | KeyboardInterrupt():
             return "cancelled", "the reader left before the end"
     return type(why).__name__, "an error inside ContextNexus"
+
+
+def _without_prompt(event: Event) -> Event:
+    """Return the event of a packed prompt as sinks get it; in each run, so without looking at its fields one by one."""
+    told = object.__new__(PromptPacked)
+    told.__dict__.update(event.__dict__, prompt=None)
+    return told
