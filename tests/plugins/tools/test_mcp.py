@@ -29,8 +29,6 @@ from nexus_core.testing import ToolContract
 from nexus_core.toolkit import SharedResources
 from tests.plugins.tools.conftest import WritePipeline, run_command
 
-pytestmark = pytest.mark.slow
-
 SERVER = str(Path(__file__).with_name("mcp_server.py"))
 SDK_SERVER = str(Path(__file__).with_name("mcp_sdk_server.py"))
 ROOT = str(Path(__file__).parents[3])

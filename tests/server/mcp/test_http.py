@@ -33,7 +33,6 @@ from tests.server.mcp.conftest import ASKS, Connect, arrived, connected
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Running, Start
 
-pytestmark = pytest.mark.slow
 
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -244,6 +243,7 @@ async def two_workers(folder: Path, url: str) -> AsyncIterator[tuple[str, str]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no several workers")
+@pytest.mark.slow
 async def test_any_worker_takes_any_message(tmp_path: Path) -> None:
     """Each by a connection of its own: lists, calls, and a cancellation that comes to the other worker."""
     async with (

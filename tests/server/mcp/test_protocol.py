@@ -23,7 +23,6 @@ from tests.server.mcp.conftest import ASKS, ERAS, Connect, arrived, connected
 if TYPE_CHECKING:
     from tests.server.conftest import Fakes, Running, Start
 
-pytestmark = pytest.mark.slow
 
 QUESTION = "How many days of leave?"
 

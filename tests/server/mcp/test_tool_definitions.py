@@ -20,8 +20,6 @@ from nexus_core.server.mcp.resources import _Place
 from nexus_core.server.mcp.tool_definitions import MOST_CONTEXTS, define_tools, input_types, tool_names
 from nexus_core.server.mcp.uris import ResourceAddress, parse_uri
 
-pytestmark = pytest.mark.slow
-
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 """As pipelines are named."""
 PIPELINE = """name: {name}
