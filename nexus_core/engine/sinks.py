@@ -114,8 +114,14 @@ class SinkQueue:
             _log.warning("sink %s failed: %s (further failures are only counted)", self.name, describe_error(error))
 
 
+_TELLING = frozenset((RunStarted, RunFinished, RunFailed, ToolRoundFinished, ToolFinished))
+"""Types of events that may hold what was asked and answered; all others are looked at no further."""
+
+
 def _without_content(event: Event) -> Event:
     """Return an event as a sink gets it that is not to see what was asked and answered."""
+    if type(event) not in _TELLING:
+        return event
     match event:
         case RunStarted(content=str()) | RunFinished(content=str()):
             return evolve(event, content=None)

@@ -115,15 +115,21 @@ class _Events(list[ServerSentEvent]):
 
 def _read_payload(data: bytes) -> dict[str, Any] | _Events:
     """Return the object that an answer is, or its events; raises a ConnectorError where it is neither."""
-    try:
-        return read_object(data)
-    except (ProtocolError, TruncatedError):
-        pass  # out here, so that nothing holds the error and with it the bytes
+    if (whole := _object_in(data)) is not None:
+        return whole
     events = _decode(data) if _EVENTS.match(data) else _Events()
     wholes = [event for _, event in events if b'"message"' in event or b'"text"' in event]
     if len(wholes) == 1 and all(event is wholes[0] or event.startswith(b"[DONE]") for _, event in events):
         return read_object(wholes[0])
     return events or read_object(data)  # a second time: whoever holds the error holds the bytes
+
+
+def _object_in(data: bytes) -> dict[str, Any] | None:
+    """Return the object that bytes are, `None` for other ones: nobody holds the error then, and with it the bytes."""
+    try:
+        return read_object(data)
+    except (ProtocolError, TruncatedError):
+        return None
 
 
 def _decode(data: bytes) -> _Events:
