@@ -85,23 +85,32 @@ class Dialogue:
         interrupted = False
         while True:
             try:
-                text = self.reader.read()
+                text = self._read()
                 interrupted = False
-            except EOFError:
-                if self.reader.is_interactive:
-                    echo(err=True)
-                return
-            except KeyboardInterrupt:
+                if text is None or not self._take(commands, text):
+                    return
+            except KeyboardInterrupt:  # at the prompt, or between an answer and the prompt
                 if interrupted or not self.reader.is_interactive:
                     raise
                 interrupted = True
                 echo("\n(Ctrl-C once more, or /quit, ends the chat)", err=True)
-                continue
-            if text.startswith("/") and not text.startswith("//"):
-                if not self._command(commands, text):
-                    return
-            elif text:
-                self._answer(text.removeprefix("/") if text.startswith("//") else text)
+
+    def _read(self) -> str | None:
+        """Return what is asked next; `None` is the end of the input."""
+        try:
+            return self.reader.read()
+        except EOFError:
+            if self.reader.is_interactive:
+                echo(err=True)
+            return None
+
+    def _take(self, commands: SlashCommands, text: str) -> bool:
+        """Do what a command says, or answer a question; return whether to go on."""
+        if text.startswith("/") and not text.startswith("//"):
+            return self._command(commands, text)
+        if text:
+            self._answer(text.removeprefix("/") if text.startswith("//") else text)
+        return True
 
     def _command(self, commands: SlashCommands, text: str) -> bool:
         """Do what a command says and return whether to go on; what is wrong with it is said."""

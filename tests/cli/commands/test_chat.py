@@ -44,6 +44,7 @@ steps:
 """
 MARKDOWN = ("## Lea", "ve\n\nThere are **fi", "ve** days [1].\n\n", "- one\n- two\n")
 WAIT_S = 60.0
+AGAIN_S = 2.0
 _ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 """Makes the terminal that of a process, so that Ctrl-C reaches it; between fork and exec Python warns of threads."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
@@ -73,6 +74,14 @@ class Terminal:
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._parent, text.encode())
+
+    async def interrupt(self, text: str) -> None:
+        """Press Ctrl-C until a text is seen: `input` does not notice one that comes before it waits for a key."""
+        seen = asyncio.ensure_future(self.see(text))
+        while not seen.done():
+            self.type("\x03")
+            await asyncio.wait([seen], timeout=AGAIN_S)
+        await seen
 
     async def end(self) -> tuple[int, str]:
         """Return the exit code and what else was shown."""
@@ -193,9 +202,8 @@ async def test_ctrl_c_cancels_the_answer_and_ends_at_the_prompt(folder: Path) ->
         terminal.type("Second?\n")
         await terminal.see("Whole.")
         await terminal.see("> ")
-        terminal.type("\x03")
-        await terminal.see("Ctrl-C once more")
-        terminal.type("\x03")
+        await terminal.interrupt("Ctrl-C once more")
+        await terminal.interrupt("interrupted")
         assert (await terminal.end())[0] == 130
     assert [(turn.query, turn.answer) for turn in await turns(folder)] == [("Second?", "Whole.")]
 
