@@ -109,7 +109,8 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
     """
     state = request.state
     rehearsal = _Rehearsal(plan=plan, call_models=call_models)
-    scope = request.scope(rehearsal.listen, calling=plan.calling)
+    scope = request.scope
+    scope.begin(rehearsal.listen, calling=plan.calling)
     if request.memory is not None:
         state = await request.memory.recall(state)
     if plan.following is not None and state.history:
@@ -132,7 +133,8 @@ async def warm_up(plan: Plan, request: Request) -> None:
     answer. Steps whose component has a model among its options are not run. Raises what the steps raise.
     """
     rehearsal = _Rehearsal(plan=plan, call_models=False, asks_services=False)
-    scope = request.scope(rehearsal.listen, calling=plan.calling)
+    scope = request.scope
+    scope.begin(rehearsal.listen, calling=plan.calling)
     await rehearsal.run(plan.steps, request.state, scope)
     if (call := rehearsal.call) is None:  # no step gives an answer
         return

@@ -408,14 +408,9 @@ class Pipeline:
             continuation=tuple(continuation),
             inputs=complete_inputs(self.name, self._plan.inputs, inputs or {}),
         )
-        return Request(
-            id=run_id or next(self._ids),
+        scope = Scope(
+            run_id=run_id or next(self._ids),
             query=query,
-            state=state,
-            model=model,
-            options=options or NOTHING_ASKED,
-            attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
-            deadline_s=deadline_s,
             context_id=context_id,
             conversation_id=conversation_id,
             owner=owner,
@@ -423,10 +418,14 @@ class Pipeline:
             fresh=fresh,
             approve=approve,
             trace=self._tracing.begin_trace(TraceContext.parse(traceparent)) if self._tracing is not None else None,
-            memory=self._open_conversation(conversation_id, owner, history, context_id, viewer)
-            if conversation_id is not None
-            else None,
+            model=model,
+            options=options or NOTHING_ASKED,
+            attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
         )
+        memory = None
+        if conversation_id is not None:
+            memory = self._open_conversation(conversation_id, owner, history, context_id, viewer)
+        return Request(scope=scope, state=state, deadline_s=deadline_s, memory=memory)
 
     def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
         """Return attachments that a model of the answering step takes; raises UsageError where none does."""

@@ -14,8 +14,7 @@ from attrs import field, frozen
 from nexus_core.contract.answers import Answer, AttemptFinished, Event, ToolFinished, sum_costs
 from nexus_core.contract.errors import ConnectorError, NexusError, RunError
 from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, RunStarted, StreamRestarted
-from nexus_core.contract.run_context import Approve, TraceContext, Viewer
-from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Part, Usage
+from nexus_core.contract.values import Chunk, Usage
 from nexus_core.engine.calls.text_buffer import TextBuffer
 from nexus_core.engine.composition.planned_steps import (
     Choose,
@@ -40,58 +39,14 @@ Listener = Callable[[Event], None]
 class Request:
     """What a caller asks of a pipeline."""
 
-    id: str
-    query: str
+    scope: Scope
+    """What the steps see of the run: of one run, which is heard from its beginning on."""
     state: State
-    model: str | None = None
-    options: CallOptions = NOTHING_ASKED
-    attachments: tuple[Part, ...] = ()
+    """Before the first step."""
     deadline_s: float | None = None
     """How long the run may take, calls included."""
-    context_id: str | None = None
-    conversation_id: str | None = None
-    owner: str = ""
-    """Of that conversation, and of the answers that are kept."""
-    viewer: Viewer | None = None
-    """Whose eyes it looks with."""
-    fresh: bool = False
-    """No answer is taken from a cache."""
-    approve: Approve | None = None
-    """Asks a person before a tool changes something."""
-    trace: TraceContext | None = None
-    """The span of the run, where a sink traces it."""
     memory: ConversationMemory | None = None
-    """What was said in that conversation."""
-
-    def scope(
-        self,
-        emit: Listener,
-        *,
-        is_heard: bool = True,
-        tells_steps: bool = False,
-        ends_at: float | None = None,
-        calling: PipelineCaller | None = None,
-    ) -> Scope:
-        """Return what the steps see of the run."""
-        return Scope(
-            run_id=self.id,
-            query=self.query,
-            context_id=self.context_id,
-            conversation_id=self.conversation_id,
-            owner=self.owner,
-            viewer=self.viewer,
-            fresh=self.fresh,
-            approve=self.approve,
-            trace=self.trace,
-            ends_at=ends_at,
-            emit=emit,
-            model=self.model,
-            options=self.options,
-            attachments=self.attachments,
-            is_heard=is_heard,
-            tells_steps=tells_steps,
-            calling=calling,
-        )
+    """What was said in the conversation that the run belongs to."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -112,14 +67,15 @@ class Runner:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
         listens = on_event is not None
         is_heard, tells_steps = listens or bool(self.fanout.queues), listens or self.fanout.hears_steps
-        with _Run(runner=self, request=request, on_event=on_event, is_heard=is_heard, tells_steps=tells_steps) as run:
-            state, scope = request.state, run.scope()
+        state, scope = request.state, request.scope
+        run = _Run(runner=self, run_id=scope.run_id, on_event=on_event, is_heard=is_heard)
+        with run.of(request, tells_steps=tells_steps):
             if request.memory is not None:
                 state = await request.memory.recall(state, scope.left_s())
             if self.following is not None and state.history:
                 state = await self.following(state, scope)
             state = await run_steps(self.steps, state, scope)
-            answer = run.answer(state)
+            answer = run.answer(state, scope)
             if request.memory is not None and answer is not None:
                 await request.memory.keep(answer, scope.contexts)
             return run.finish(answer)
@@ -130,10 +86,10 @@ class Runner:
         Closing the generator early cancels the run and closes its upstream.
         """
         unread: list[Event] = []
-        run = _Run(runner=self, request=request, unread=unread, on_event=on_event, is_heard=True, tells_steps=True)
+        state, scope = request.state, request.scope
+        run = _Run(runner=self, run_id=scope.run_id, unread=unread, on_event=on_event, is_heard=True)
         try:
-            with run:
-                state, scope = request.state, run.scope()
+            with run.of(request, tells_steps=True):
                 if request.memory is not None:
                     state = await request.memory.recall(state, scope.left_s())
                 if self.following is not None and state.history:
@@ -151,7 +107,7 @@ class Runner:
                                 if isinstance(part, str):
                                     if part:
                                         run.parts.append(part)
-                                        yield Delta(run_id=request.id, time=time(), text=part)
+                                        yield Delta(run_id=scope.run_id, time=time(), text=part)
                                 elif isinstance(part, Chunk):
                                     yield run.delta(part)
                                 else:
@@ -163,7 +119,7 @@ class Runner:
                     tell_step(planned, state, scope, perf_counter() - began, skipped=skipped)
                     while unread:
                         yield unread.pop(0)
-                answer = run.answer(state)
+                answer = run.answer(state, scope)
                 if request.memory is not None and answer is not None:
                     await request.memory.keep(answer, scope.contexts)
                 run.finish(answer)
@@ -182,39 +138,32 @@ class _Run:
     """One run in progress: what is noted of it beside the state. As a context manager it tells the sinks of its end."""
 
     runner: Runner
-    request: Request
+    run_id: str
     unread: list[Event] | None = None
     """Events for the reader of a stream."""
     on_event: Listener | None = None
     is_heard: bool
     """Whether somebody listens: where nobody does, only the rows of the ledger are made."""
-    tells_steps: bool
-    """Whether somebody wants to know of steps that are done."""
     started: float = field(factory=perf_counter)
     attempts: list[AttemptFinished] = field(factory=list)
     tools: list[ToolFinished] = field(factory=list)
     parts: TextBuffer = field(factory=TextBuffer)
     """The text that a stream has shown so far."""
 
-    def scope(self) -> Scope:
-        """Return what the steps see of the run; not kept, since the two would hold each other until a collection."""
-        limit = self.request.deadline_s
+    def of(self, request: Request, *, tells_steps: bool) -> Self:
+        """Begin to hear of a run; its scope is not kept, since the two would hold each other until a collection."""
+        scope, limit = request.scope, request.deadline_s
         ends_at = None if limit is None else self.started + limit
-        return self.request.scope(
-            self.emit,
-            is_heard=self.is_heard,
-            tells_steps=self.tells_steps,
-            ends_at=ends_at,
-            calling=self.runner.calling,
+        scope.begin(
+            self.emit, is_heard=self.is_heard, tells_steps=tells_steps, ends_at=ends_at, calling=self.runner.calling
         )
+        if self.is_heard:
+            query = scope.query if self.runner.content else None
+            name = self.runner.pipeline
+            self.emit(RunStarted(run_id=self.run_id, time=time(), pipeline=name, content=query, trace=scope.trace))
+        return self
 
     def __enter__(self) -> Self:
-        if not self.is_heard:
-            return self
-        asked = self.request
-        query = asked.query if self.runner.content else None
-        name = self.runner.pipeline
-        self.emit(RunStarted(run_id=asked.id, time=time(), pipeline=name, content=query, trace=asked.trace))
         return self
 
     def __exit__(
@@ -239,18 +188,18 @@ class _Run:
             self.unread.append(event)
         if self.on_event is not None:
             self.on_event(event)
-        queues = self.runner.fanout.queues
-        if queues and kind is PromptPacked:
-            event = _without_prompt(event)
-        for queue in queues:
-            queue.put(event)
+        if queues := self.runner.fanout.queues:
+            if kind is PromptPacked:
+                event = _without_prompt(event)
+            for queue in queues:
+                queue.put(event)
 
     def delta(self, chunk: Chunk) -> Delta:
         """Note the text of a chunk that holds more than text, and return it for the reader."""
         if chunk.text:
             self.parts.append(chunk.text)
         return Delta(
-            run_id=self.request.id,
+            run_id=self.run_id,
             time=time(),
             text=chunk.text,
             reasoning=chunk.reasoning,
@@ -268,7 +217,7 @@ class _Run:
         """Return the last event of a good run, for the sinks (with `content`) or for the reader (with `answer`)."""
         usage = told.usage if told else Usage()
         return RunFinished(
-            run_id=self.request.id,
+            run_id=self.run_id,
             time=time(),
             duration_s=perf_counter() - self.started,
             model=told.model if told else None,
@@ -283,7 +232,7 @@ class _Run:
         """Return the last event of a failed run, for the sinks or (with `error`) for the reader."""
         kind, message = _describe_failure(why)
         return RunFailed(
-            run_id=self.request.id,
+            run_id=self.run_id,
             time=time(),
             duration_s=perf_counter() - self.started,
             kind=kind,
@@ -292,14 +241,14 @@ class _Run:
             error=error,
         )
 
-    def answer(self, state: State) -> Answer | None:
-        """Return the answer, or `None` if no generate step ran."""
-        answered, request = state.answered, self.request
+    def answer(self, state: State, asked: Scope) -> Answer | None:
+        """Return the answer to what was asked, or `None` if no generate step ran."""
+        answered = state.answered
         if answered is None:
             return None
         return Answer(
-            id=request.id,
-            query=request.query,
+            id=asked.run_id,
+            query=asked.query,
             text=answered.completion.text,
             finish_reason=answered.completion.finish_reason,
             model=answered.model.name,
@@ -312,8 +261,8 @@ class _Run:
             attempts=tuple(self.attempts),
             tools=tuple(self.tools),
             variables=state.vars,
-            context_id=request.context_id,
-            conversation_id=request.conversation_id,
+            context_id=asked.context_id,
+            conversation_id=asked.conversation_id,
             native_finish_reason=answered.completion.native_finish_reason,
             has_value=(found := answered.structured) is not None,
             value=None if found is None else found.value,

@@ -98,11 +98,15 @@ class PipelineCaller(Protocol):
         """Return what came of it; raises what its steps raise."""
 
 
+def _unheard(_event: Event) -> None:
+    """Tell nobody of an event."""
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Scope(RunContext):
     """The run context with what only the engine needs: listeners, and the caller's choice of model and options."""
 
-    emit: Callable[[Event], None]
+    emit: Callable[[Event], None] = _unheard
     model: str | None = None
     """Instead of the model of the last generate step."""
     options: CallOptions = NOTHING_ASKED
@@ -135,6 +139,21 @@ class Scope(RunContext):
     """Where the pipeline whose steps run is called; `None` in the outermost."""
     calls_from: StepPlace | None = None
     """Where a pipeline that is called now would be called; `None` where no step says it."""
+
+    def begin(
+        self,
+        emit: Callable[[Event], None],
+        *,
+        is_heard: bool = True,
+        tells_steps: bool = False,
+        ends_at: float | None = None,
+        calling: PipelineCaller | None = None,
+    ) -> None:
+        """Take what is known when the run begins, before anybody sees the scope; from then on it is as it is.
+
+        A copy, in each run, would cost more than all else that is done here.
+        """
+        self.__dict__.update(emit=emit, is_heard=is_heard, tells_steps=tells_steps, ends_at=ends_at, calling=calling)
 
     def place(self, index: int, path: str) -> StepPlace:
         """Return where a step of the pipeline that runs stands in the outermost one."""

@@ -74,16 +74,17 @@ class Choose:
 
 async def run_steps(steps: Sequence[PlannedStep], state: State, scope: Scope) -> State:
     """Return the state after the last step; raises the error of the step that failed."""
-    ahead = [*reversed(steps)]
+    ahead, tells = [*reversed(steps)], scope.tells_steps
     while ahead:
         planned = ahead.pop()
-        began = perf_counter()
-        if not (skipped := planned.is_skipped(state)):
-            if isinstance(planned.step, Choose):
-                ahead += reversed(planned.step.choose(state, scope))
+        step, began = planned.step, perf_counter() if tells else 0.0
+        skipped = planned.when is not None and planned.is_skipped(state)
+        if not skipped:
+            if isinstance(step, Choose):
+                ahead += reversed(step.choose(state, scope))
             else:
-                state = await execute(planned, planned.step, state, scope)
-        if scope.tells_steps:
+                state = await execute(planned, step, state, scope)
+        if tells:
             tell_step(planned, state, scope, perf_counter() - began, skipped=skipped)
     return state
 
