@@ -196,15 +196,22 @@ def _cost(prepared: PreparedRun, model: Model | None, packed: _Packed | None) ->
     spent = prepared.cpu_seconds
     return cost_of(
         prepared.attempts,
-        None if packed is None else packed.prompt,
+        None if packed is None else _counted(prepared, model, packed.prompt),
         model,
         sum([spent.get(verb, 0.0) for verb in ("gather", "rank", "together")]),
         None if packed is None else packed.cpu_seconds,
     )
 
 
-def _pack(model: Model, call: Call, draft: Draft) -> Prompt:
-    return pack_for(model, draft, merge_options(model.options, call.options))
+def _counted(prepared: PreparedRun, model: Model | None, prompt: Prompt) -> Prompt:
+    """Return the prompt with its tokens counted, which a run leaves out where its bytes already fit."""
+    if prompt.context_tokens is not None or model is None or prepared.call is None:
+        return prompt
+    return _pack(model, prepared.call, prepared.call.draft, exact=True)
+
+
+def _pack(model: Model, call: Call, draft: Draft, *, exact: bool = False) -> Prompt:
+    return pack_for(model, draft, merge_options(model.options, call.options), exact=exact)
 
 
 def _recalled(

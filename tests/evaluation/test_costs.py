@@ -81,6 +81,13 @@ async def trial(folder: Path, prompt: str, budgets: tuple[int, ...]) -> tuple[Tr
     return found, warnings
 
 
+async def test_the_prompt_is_counted_where_its_bytes_already_fit(folder: Path) -> None:
+    """A run need not count such a prompt; its price is by its tokens all the same, which are far fewer than its bytes."""
+    (free, _), (held, _) = await trial(folder, "qa", (256,)), await trial(folder, "{template: qa, budget: 100}", (256,))
+    tokens = [cost.prompt_tokens or 0 for cost in (free.costs[0], held.costs[0])]
+    assert tokens[1] <= tokens[0] < 2 * tokens[1]
+
+
 async def test_a_pipeline_without_a_budget_is_warned_of_once_and_early(folder: Path) -> None:
     """Where its prompts are far larger than what is measured; the report has it as a note."""
     found, (warning,) = await trial(folder, "qa", (5, 10))

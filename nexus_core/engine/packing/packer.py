@@ -156,11 +156,22 @@ class _Packing:
         if at_most > room:
             return None
         tokens = context = None
+        fates: Mapping[int, ItemOutcome] = self._pin_fates()
         if exact:
             tokens = self.page.tokens(messages)
             context = tokens - self.page.tokens(self.page.render((), history))
-        trace = Trace(ranking, self._pin_fates(), WHOLE)
-        return self._prompt(messages, items, history, trace, tokens, context, at_most)
+            fates = {**self._counted_fates(), **fates}
+        return self._prompt(messages, items, history, Trace(ranking, fates, WHOLE), tokens, context, at_most)
+
+    def _counted_fates(self) -> dict[int, ItemOutcome]:
+        """Return what each item takes where all are whole; nothing where the template uses none."""
+        items = self.draft.ranking.items
+        frame = fixed_parts_of(self.draft, self.page, self.limit, self._arranged({}, self.pins))
+        prices = self._prices(frame) if len(items) > len(self.pins) else None
+        if prices is None:
+            return {}
+        tokens = [prices.per_item + prices.title(item) + prices.whole(item) for item in items]
+        return {index: ItemOutcome(WHOLE.decision, WHOLE.reason, count) for index, count in enumerate(tokens)}
 
     def _repeats_itself(self, room: int) -> bool:
         others = [item for index, item in enumerate(self.draft.ranking.items) if index not in self.pins]
@@ -280,7 +291,7 @@ class _Packing:
         context = frame.tokens - frame.tokens_without_pins
         return self._prompt(messages, frame.pins, frame.history, trace, frame.tokens, context)
 
-    def _pin_fates(self) -> dict[int, ItemSelection | ItemOutcome]:
+    def _pin_fates(self) -> dict[int, ItemOutcome]:
         return dict.fromkeys(self.pins, PINNED) if self.pins else {}
 
     def _prompt(

@@ -109,6 +109,14 @@ def test_pack_exactly_makes_the_same_prompt_and_counts_it() -> None:
     assert 0 < (exact.context_tokens or 0) < recount(exact)
 
 
+def test_pack_exactly_tells_what_each_item_takes() -> None:
+    """Where all fit whole, too: together they are about what the items take of the prompt."""
+    exact = packed(items(3), window=20_000, exact=True)
+    taken = [entry.tokens or 0 for entry in exact.trace]
+    assert min(taken) > 0
+    assert sum(taken) == pytest.approx(exact.context_tokens or 0, abs=6)
+
+
 @pytest.mark.parametrize("window", [250, 400, 800, 1600])
 def test_pack_fills_the_window_and_stays_within(window: int) -> None:
     """Little is left, and nothing is over."""
