@@ -157,11 +157,13 @@ async def start_module(module: str) -> Process:
 
 def kill(process: Process) -> None:
     """End a process of `start_module`, and what it has begun: that may hold its pipes, and be waited for as well."""
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with suppress(ProcessLookupError):
-        process.kill()
+    if sys.platform == "win32":
+        with suppress(ProcessLookupError):
+            process.kill()
+        return
+    # Not by `process.kill`, which looks for an exit code first, and takes it from asyncio: that warns of a lost process.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> None:

@@ -7,13 +7,14 @@ import itertools
 import operator
 import os
 import re
+import signal
 import sys
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 
-from nexus_core.toolkit.processes.call import ApartError, call_apart, stream_apart
+from nexus_core.toolkit.processes.call import ApartError, call_apart, kill, start_module, stream_apart
 
 
 @pytest.mark.slow
@@ -46,6 +47,19 @@ async def test_process_is_killed_with_its_caller() -> None:
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(asyncio.shield(calling), 60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups")
+async def test_killing_what_has_ended_leaves_its_exit_code_to_asyncio() -> None:
+    """Which else warns on standard error of a child that it does not know."""
+    process = await start_module("nexus_core.toolkit.processes.call")
+    kill(process)
+    with suppress(ChildProcessError):  # where asyncio has it already
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    kill(process)
+    popen = process._transport.get_extra_info("subprocess")  # type: ignore[attr-defined]
+    assert popen.returncode is None
+    assert await process.wait() == -signal.SIGKILL
 
 
 async def test_values_of_a_generator_come_one_by_one() -> None:
