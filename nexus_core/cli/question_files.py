@@ -87,7 +87,7 @@ async def read_question_files(arguments: Sequence[str], piped: bytes | None) -> 
             place.close()
     found = QuestionFiles(
         tuple({item.id: item for _, items, _ in readings for item in items}.values()),
-        tuple(f"{one_line(name)}: {one_line(remark)}" for name, _, remarks in readings for remark in remarks),
+        tuple(one_line(f"{name}: {remark}" if name else remark) for name, _, remarks in readings for remark in remarks),
     )
     if not found.items:
         raise UsageError("there is no text to ask about" + "".join(f"\n  {remark}" for remark in found.remarks))

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -85,11 +86,22 @@ def export(folder: StorePaths, name: str, target: str | os.PathLike[str] | Binar
         with translated(folder.database):
             context = contexts.find(connection, name)
             if isinstance(target, str | os.PathLike):
-                with whole_file(Path(target), begins=_HEAD) as file:
+                with _written(Path(target)) as file:
                     return _write(connection, folder, context, file, vectors=vectors)
             return _write(connection, folder, context, target, vectors=vectors)
     finally:
         connection.close()
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[BinaryIO]:
+    """Give the file of an export; raises UsageError where it cannot be made, for which no store is to blame."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(whole_file(target, begins=_HEAD))
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror or error}") from error
+        yield file
 
 
 def _write(connection: SqlConnection, folder: StorePaths, context: Context, file: BinaryIO, *, vectors: bool) -> int:

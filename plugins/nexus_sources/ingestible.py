@@ -33,7 +33,7 @@ def find(
         before = len(found)
         for batch in walk.files(pattern):
             found.update((file.name, file) for file in batch)
-        if len(found) == before and not walk.excluded:
+        if len(found) == before and not walk.excluded and pattern.start not in walk.unlisted:
             missing.append(why_nothing(pattern, walk))
     marks = [_mark(found[name], began) for name in sorted(found)]
     marks += [DocumentMark(name=name, problem=why) for name, why in walk.unreadable.items()]

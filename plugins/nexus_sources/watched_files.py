@@ -143,7 +143,8 @@ class WatchedFiles:
                 matching[pattern.text] |= bool(batch)
                 yield None
         by_text = {pattern.text: pattern for pattern in reversed(self.patterns)}
-        missing = [why_nothing(by_text[text], walk) for text, matches in matching.items() if not matches]
+        unmatched = [by_text[text] for text, matches in matching.items() if not matches]
+        missing = [why_nothing(pattern, walk) for pattern in unmatched if pattern.start not in walk.unlisted]
         folders = [(path, folder.stamp) for path, folder in walk.listed.items()]
         yield _Look([found[name] for name in sorted(found)], (*missing, *walk.problems), folders, began)
 

@@ -92,16 +92,32 @@ def test_a_pipe_is_read_as_what_it_is(nexus: Nexus, arguments: list[str], piped:
         (["what changed?"], b"", "standard input is empty"),
         (["what is it?"], b"\x7fELF\x02\x01\x01" + bytes(range(256)), "stdin: is binary"),
         (["-f", "nowhere.md", "x"], b"", "there is no file or folder nowhere.md"),
+        (["-f", "astray", "x"], b"", "Error: astray is a link that leads nowhere"),
+        (["-f", "bare", "x"], b"", "there is no text to ask about\n  there is no file to read: "),
         (["-f", "leave.md"], b"", "standard input holds no query"),
         (["-f", "-", "-"], b"x", "a question is missing"),
         (["handbok", "x", "-f", "leave.md"], b"", "did you mean 'handbook'"),
         (["handbok", "x"], b"not read", "did you mean 'handbook'"),
         (["handbook", "-", "-f", "-"], b"x", "the question or a file, not both"),
     ],
-    ids=["blank", "empty", "binary", "absent", "no question", "twice", "misspelt", "misspelt, piped", "both"],
+    ids=[
+        "blank",
+        "empty",
+        "binary",
+        "absent",
+        "link",
+        "empty folder",
+        "no question",
+        "twice",
+        "misspelt",
+        "misspelt, piped",
+        "both",
+    ],
 )
 def test_what_cannot_be_asked_is_told(nexus: Nexus, arguments: list[str], piped: bytes, message: str) -> None:
     """Exit code 2, nothing on stdout, and what to do."""
+    Path("astray").symlink_to("astray")
+    Path("bare").mkdir()
     assert nexus("context", "add", "handbook", "leave.md")[0] == 0
     code, out, err = nexus("ask", *arguments, piped=piped)
     assert (code, out, message in err) == (2, "", True), err

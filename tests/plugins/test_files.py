@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from nexus_sources.files import Files
 
-from nexus_core import Item, RunContext, SourceError
+from nexus_core import Item, RunContext, SourceError, Store
 
 LONG = "Words that fill a section until it is worth an item of its own. " * 12
 
@@ -128,6 +128,13 @@ async def test_hidden_and_unmeant_folders_are_left_out_unless_named(tmp_path: Pa
         ".h.md",
         "node_modules/c.md",
     ]
+
+
+async def test_the_store_is_no_document_of_the_folder_that_holds_it(tmp_path: Path) -> None:
+    """What `nexus context add` writes beside the documents is not read by the next one."""
+    write(tmp_path, a_dot_md="a", kept__note_dot_md="b")
+    async with Store(tmp_path / "kept"):
+        assert ids(await gathered(files(tmp_path, "."))) == ["a.md"]
 
 
 async def test_excluded_files_are_left_out(tmp_path: Path) -> None:
@@ -365,6 +372,27 @@ async def test_a_pattern_that_matches_nothing_says_what_is_there(pattern: str, r
     assert source.problems[0].startswith(expected)
     with pytest.raises(SourceError, match=re.escape(expected)):
         await files(tmp_path, pattern).gather("", RunContext())
+
+
+async def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
+    """A folder stands for all that is in it, so there is nothing to say of patterns."""
+    (tmp_path / "site").mkdir()
+    source = files(tmp_path, "site", ".")
+    with pytest.raises(SourceError):
+        await source.gather("", RunContext())
+    told = f"paths: 'site' matches no file: {tmp_path}/site is empty", f"there is no file to read: {tmp_path} holds no "
+    assert source.problems[0] == told[0]
+    assert source.problems[1].startswith(told[1])
+
+
+@UNREADABLE
+async def test_a_folder_that_cannot_be_listed_is_not_called_empty(tmp_path: Path) -> None:
+    """One sentence says what is wrong."""
+    (tmp_path / "site").mkdir(mode=0)
+    source = files(tmp_path, "site")
+    with pytest.raises(SourceError):
+        await source.gather("", RunContext())
+    assert source.problems == ("site: cannot be listed (Permission denied)",)
 
 
 async def test_a_pattern_whose_files_another_has_found_matches_them_too(tmp_path: Path) -> None:

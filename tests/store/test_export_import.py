@@ -124,6 +124,14 @@ async def test_a_bad_line_is_told_by_its_number_and_stops_nothing(tmp_path: Path
         assert [item.id for _, item in await store.items("c")] == ["first", "last"]
 
 
+async def test_a_file_that_cannot_be_made_is_no_fault_of_the_store(tmp_path: Path) -> None:
+    """The error names the file, and what the system said of it."""
+    async with Store(tmp_path / "store") as store:
+        await store.create("a")
+        with pytest.raises(UsageError, match=r"^cannot write .*nowhere/a\.jsonl: No such file or directory$"):
+            await store.export("a", tmp_path / "nowhere" / "a.jsonl")
+
+
 @pytest.mark.parametrize(
     ("head", "reason"),
     [

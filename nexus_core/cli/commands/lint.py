@@ -82,8 +82,16 @@ def _files(names: Iterable[str]) -> tuple[list[str], list[Problem]]:
         for path in below:
             _add(str(path), found, problems)
         if not below:
-            problems.append(Problem("Y001", "there is no *.yaml or *.yml file in this folder", name))
+            problems.append(Problem("Y001", _why_none(name), name))
     return list(found), problems
+
+
+def _why_none(folder: str) -> str:
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        return f"this folder cannot be listed: {error.strerror or error}"
+    return "there is no *.yaml or *.yml file in this folder"
 
 
 def _add(name: str, found: dict[str, None], problems: list[Problem]) -> None:

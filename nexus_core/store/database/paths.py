@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import StoreError, UsageError
 from nexus_core.store.database.connection import connect, storage_error
 from nexus_core.store.database.sql import ChangeListener, SqlConnection
 
@@ -98,6 +98,10 @@ class StorePaths:
                 # The root may be shared with others; what is in these is not, whatever mode its files have.
                 if ours.stat().st_mode & 0o077 and os.name == "posix":
                     ours.chmod(0o700)
+        except FileExistsError as error:
+            raise StoreError(
+                f"the store cannot be kept in {self.root}: that is a file, and a store is a folder"
+            ) from error
         except OSError as error:
             raise storage_error(error, f"the folder {self.root}") from error
         kind_of = file_system(self.root)

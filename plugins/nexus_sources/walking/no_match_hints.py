@@ -15,7 +15,8 @@ _NAMED_AT_MOST = 8
 
 def why_nothing(pattern: Pattern, walk: Walk) -> str:
     """Return one sentence about a pattern that has matched nothing in `walk`."""
-    return f"paths: {pattern.text!r} matches no file: {_reason(pattern, walk)}"
+    whose = "there is no file to read" if pattern.text == "." else f"paths: {pattern.text!r} matches no file"
+    return f"{whose}: {_reason(pattern, walk)}"
 
 
 def _reason(pattern: Pattern, walk: Walk) -> str:
@@ -25,7 +26,11 @@ def _reason(pattern: Pattern, walk: Walk) -> str:
         return f"{pattern.start} is there, but {'`exclude` means it too' if walk.excluded else 'is no plain file'}"
     within = pattern.start.rstrip(os.sep) + os.sep
     below = [folder for path, folder in walk.listed.items() if (path + os.sep).startswith(within)]
-    hint = "" if "**" in pattern.parts else "; folders below it are searched only where the pattern has a `**`"
+    hint = (
+        ""
+        if "**" in pattern.parts or not pattern.parts
+        else "; folders below it are searched only where the pattern has a `**`"
+    )
     return f"{pattern.start} {_held(below)}{', some of them excluded' if walk.excluded else hint}"
 
 

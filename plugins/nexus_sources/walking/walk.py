@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nexus_sources.walking.ignore_files import Ignoring
 
 LEAVING = "is a link that leads out of the folder; left out (follow_links, or --follow-links, includes it)"
+_STORE = frozenset({"store.db", "index", "objects"})
+"""What the folder of a store holds."""
 
 
 @frozen(eq=False, repr=False)
@@ -66,6 +68,8 @@ class Walk:
     """How many folders and files so far."""
     listed: dict[str, ListedFolder] = field(factory=dict)
     """By path."""
+    unlisted: set[str] = field(factory=set)
+    """The paths of folders that cannot be listed; why stands among the problems."""
     _seen: dict[str, list[FoundFile]] = field(factory=dict)
     _within: tuple[str, ...] = ()
     """The real folders that links of the pattern may lead to."""
@@ -109,9 +113,11 @@ class Walk:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
             self.problems.append(f"{shown or path}: cannot be listed ({error.strerror or error})")
+            self.unlisted.add(path)
             return ListedFolder(stamp)
-        if any(entry.name == "pyvenv.cfg" for entry in entries):
-            return ListedFolder(stamp)  # a virtual environment: nobody's documents
+        names = {entry.name for entry in entries}
+        if "pyvenv.cfg" in names or names >= _STORE:
+            return ListedFolder(stamp)  # a virtual environment, or the store itself: nobody's documents
         if self.ignoring is not None:
             entries = self._wanted(path, entries, self.ignoring)
         folders = tuple(entry for entry in entries if _is(entry.is_dir))

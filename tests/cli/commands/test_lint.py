@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -112,6 +113,13 @@ def test_lint_reports_what_it_cannot_read(name: str, message: str, lint: Lint, t
     assert message in result.stdout
     assert "N004" in result.stdout
     assert result.exit_code == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root lists everything")
+def test_lint_calls_no_folder_empty_that_it_cannot_list(lint: Lint, tmp_path: Path) -> None:
+    """It says what keeps it from looking."""
+    (tmp_path / "closed").mkdir(mode=0)
+    assert "closed:1:1 Y001 this folder cannot be listed: Permission denied" in lint("closed").stdout
 
 
 def test_lint_reads_standard_input(lint: Lint) -> None:

@@ -87,6 +87,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="file/s cannot be used: Not a directory"):
         StorePaths(tmp_path / "file" / "s").prepare()
+    with pytest.raises(StoreError, match="file: that is a file, and a store is a folder"):
+        StorePaths(tmp_path / "file").prepare()
 
 
 def test_the_folder_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,6 +273,8 @@ def _check_alike(places: Sequence[ContextInput]) -> None:
 
 
 def _absent(path: Path) -> str:
+    if path.is_symlink():
+        return f"{path} is a link that leads nowhere"
     parent = path.absolute().parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
     return f"there is no file or folder {path}{did_you_mean(path.name, there)}"
