@@ -82,7 +82,7 @@ async def trial(folder: Path, prompt: str, budgets: tuple[int, ...]) -> tuple[Tr
 
 
 async def test_the_prompt_is_counted_where_its_bytes_already_fit(folder: Path) -> None:
-    """A run need not count such a prompt; its price is by its tokens all the same, which are far fewer than its bytes."""
+    """A run need not count such a prompt; its price is by its tokens, which are far fewer than its bytes."""
     (free, _), (held, _) = await trial(folder, "qa", (256,)), await trial(folder, "{template: qa, budget: 100}", (256,))
     tokens = [cost.prompt_tokens or 0 for cost in (free.costs[0], held.costs[0])]
     assert tokens[1] <= tokens[0] < 2 * tokens[1]

@@ -161,7 +161,7 @@ def kill(process: Process) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         return
-    # Not by `process.kill`, which looks for an exit code first, and takes it from asyncio: that warns of a lost process.
+    # Not by `process.kill`, which looks for an exit code first, and takes it from asyncio: then that warns.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -55,7 +55,7 @@ async def test_killing_what_has_ended_leaves_its_exit_code_to_asyncio() -> None:
     process = await start_module("nexus_core.toolkit.processes.call")
     kill(process)
     with suppress(ChildProcessError):  # where asyncio has it already
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - asyncio is not to learn of its end yet
     kill(process)
     popen = process._transport.get_extra_info("subprocess")  # type: ignore[attr-defined]
     assert popen.returncode is None
