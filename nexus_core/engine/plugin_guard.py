@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import signal
 import threading
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ from nexus_core.contract.errors import NexusError, RankerError, SourceError, Tem
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
 
+_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
@@ -41,7 +44,28 @@ class PluginGuard:
     ) -> None:
         # No `yield` stands in a guard: within a task nobody closes the run here.
         if error is not None and (is_own(error) or (isinstance(error, GeneratorExit) and _task() is not None)):
-            raise self._error(f"{self._what} failed: {describe_error(error)}") from error
+            raise self._error(f"{self._what} failed: {describe_error(error)}{place_of(error)}") from error
+
+
+def place_of(error: BaseException) -> str:
+    """Return where the code of a plugin raised an error, as ` (titled.py, line 4)`, empty where none of it did.
+
+    The plugin's is the first file that belongs neither to this package nor to Python's own library.
+    """
+    file, place, step = "", "", error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_code.co_filename
+        file = file or (name if _is_of_a_plugin(name) else "")
+        if file and name == file:
+            place = f" ({os.path.basename(name)}, line {step.tb_lineno})"
+        step = step.tb_next
+    return place
+
+
+def _is_of_a_plugin(file: str) -> bool:
+    if file.startswith(("<", _OWN_CODE)):
+        return False
+    return "site-packages" in file or not file.startswith(_LIBRARY)
 
 
 def is_own(error: BaseException) -> bool:

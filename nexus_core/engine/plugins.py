@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import Distribution
@@ -22,7 +23,7 @@ import pluggy
 from nexus_core.contract import hookspecs
 from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
 from nexus_core.contract.errors import PluginError, describe_error
-from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.plugin_guard import is_own, place_of
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
 _METHODS = {
@@ -194,10 +195,7 @@ class PluginRegistry:
         except (pluggy.PluginValidationError, ValueError) as error:
             with contextlib.suppress(ValueError, AssertionError):
                 self._host.unregister(module)
-            hooks = listed([f"nexus_{kind.value}" for kind in Kind])
-            raise PluginError(
-                f"plugin {plugin!r} declares a hook that does not exist ({error}); hooks: {hooks}"
-            ) from error
+            raise PluginError(f"plugin {plugin!r} {_wrong_hook(str(error))}") from error
         found: dict[Kind, Mapping[str, type]] = {}
         for kind in Kind:
             caller = getattr(self._host.hook, f"nexus_{kind.value}")
@@ -211,6 +209,17 @@ class PluginRegistry:
         return found
 
 
+def _wrong_hook(said: str) -> str:
+    """Return what is wrong with a hook, of which pluggy has said something."""
+    hooks = [f"nexus_{kind.value}" for kind in Kind]
+    if unknown := re.search(r"unknown hook '(\w+)'", said):
+        name = unknown[1]
+        return f"declares a hook that does not exist, {name!r}{did_you_mean(name, hooks)}; hooks: {listed(hooks)}"
+    if declared := re.search(r"hookimpl definition: (\w+)\(", said):
+        return f"declares the hook {declared[1]} with arguments, and it takes none: write def {declared[1]}():"
+    return f"cannot be registered: {said}"
+
+
 def _import_quietly(origin: Origin) -> ModuleType:
     """Import a plugin; its prints go to stderr, since stdout belongs to results, and whatever it raises is a reason."""
     try:
@@ -219,19 +228,23 @@ def _import_quietly(origin: Origin) -> ModuleType:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not is_own(error):
             raise
-        raise PluginError(f"{origin} failed at import: {describe_error(error)}") from error
+        raise PluginError(f"{origin} failed at import: {describe_error(error)}{place_of(error)}") from error
 
 
 def _yielded(plugin: str, kind: Kind, hook: Callable[[], Iterable[type]]) -> list[type]:
+    whose = f"hook nexus_{kind.value} of plugin {plugin!r}"
     try:
         found = hook()
         if inspect.iscoroutine(found):
             found.close()
-        return list(found)
+        if isinstance(found, Iterable):
+            return list(found)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not is_own(error):
             raise
-        raise PluginError(f"hook nexus_{kind.value} of plugin {plugin!r} failed: {describe_error(error)}") from error
+        raise PluginError(f"{whose} failed: {describe_error(error)}{place_of(error)}") from error
+    name = getattr(found, "__name__", "")
+    raise PluginError(f"{whose} must return a list" + (f": write return [{name}]" if name.isidentifier() else ""))
 
 
 def _shown(yielded: object) -> str:

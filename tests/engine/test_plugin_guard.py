@@ -141,6 +141,22 @@ async def ran(folder: Path, kind: str, code: str, *, streamed: bool = False) -> 
         return ""
 
 
+async def test_the_error_tells_the_line_of_the_plugin(tmp_path: Path) -> None:
+    """The innermost of its own file, below which may be the library of Python; nothing of this package is named."""
+    (tmp_path / "bad.py").write_text(
+        "import json\nfrom nexus_core import hookimpl, ranker\n@ranker\ndef bad(query, items):\n"
+        "    return read(query)\ndef read(text):\n    return json.loads(text)\n"
+        "@hookimpl\ndef nexus_rankers():\n    return [bad]\n"
+    )
+    text = PIPELINE
+    for name, use in (GOOD | {"RANKER": "bad"}).items():
+        text = text.replace(name, use)
+    (tmp_path / "x.yaml").write_text(text)
+    async with Pipeline.load(tmp_path / "x.yaml") as pipeline:
+        with pytest.raises(RankerError, match=r"ranker 'bad' failed: JSONDecodeError: .* \(bad\.py, line 7\)$"):
+            await pipeline.run("no JSON")
+
+
 @pytest.mark.parametrize("body", RANKERS.values(), ids=RANKERS)
 async def test_a_ranker_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """Wrong types, lengths, NaN anywhere, and whatever it raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -72,7 +73,23 @@ def test_a_component_can_be_named_within_its_plugin(install: Install) -> None:
         pytest.param("class Odd(BaseException): ...\nraise Odd('odd')", "Odd: odd", id="base-exception"),
         pytest.param(None, "ModuleNotFoundError", id="stale-entry-point"),
         pytest.param("x = 1", "declares no hook", id="no-hook"),
-        pytest.param(RANKER.replace("nexus_rankers", "nexus_ranker"), "does not exist", id="misspelt-hook"),
+        pytest.param(
+            RANKER.replace("nexus_rankers", "nexus_ranker"),
+            "declares a hook that does not exist, 'nexus_ranker', did you mean 'nexus_rankers'?; hooks: ",
+            id="misspelt-hook",
+        ),
+        pytest.param(
+            RANKER.replace("nexus_rankers()", "nexus_rankers(query)"),
+            "the hook nexus_rankers with arguments, and it takes none",
+            id="hook-with-arguments",
+        ),
+        pytest.param(RANKER.replace("[newest]", "newest"), "must return a list: write return [newest]", id="no-list"),
+        pytest.param(RANKER.replace("[newest]", "None"), "must return a list", id="nothing"),
+        pytest.param(
+            "import os\nos.nothing",
+            "AttributeError: module 'os' has no attribute 'nothing' (plugin_broken.py, line 2)",
+            id="line-at-import",
+        ),
         pytest.param(RANKER.replace("[newest]", "[1]"), "yields 1, which is no component class", id="no-class"),
         pytest.param(RANKER.replace("@ranker", ""), "function newest without a decorator", id="undecorated"),
         pytest.param(RANKER.replace("[newest]", "[int]"), "class int without `@component`", id="plain-class"),
@@ -88,7 +105,7 @@ def test_a_broken_plugin_fails_those_who_name_it_and_nobody_else(
     install("broken", "broken", code)
     install("sound", "sound", RANKER)
     catalogue = PluginRegistry.installed()
-    with pytest.raises(PluginError, match=reason):
+    with pytest.raises(PluginError, match=re.escape(reason)):
         catalogue.component(Kind.RANKER, "broken")
     assert catalogue.component(Kind.RANKER, "sound")
     assert reason in catalogue.broken()["broken"]

@@ -24,7 +24,7 @@ from nexus_core.engine.composition.called_pipelines import callable_pipeline
 from nexus_core.engine.interceptors import Interceptor, intercepted
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry, price_lookup
-from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.plugin_guard import is_own, place_of
 
 _BUILD_FAILED = "P001"
 
@@ -79,7 +79,8 @@ class ComponentBuilder:
         except BaseException as error:  # foreign code; its failure is a problem of this file
             if not is_own(error):
                 raise
-            return self.note_problem(spec.place, f"{kind.word} {spec.use!r} failed: {describe_error(error)}")
+            said = describe_error(error) + place_of(error)
+            return self.note_problem(spec.place, f"{kind.word} {spec.use!r} failed: {said}")
         return built
 
     def _inject(self, cls: type, built: Any) -> None:
