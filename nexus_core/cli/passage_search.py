@@ -13,7 +13,7 @@ from nexus_core.cli.default_model import choose_model
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
-from nexus_core.cli.output.tables import plain, print_json
+from nexus_core.cli.output.tables import plain, print_json, shown_scores
 from nexus_core.cli.run_options import PIPELINE, ranking
 from nexus_core.cli.store_option import with_store
 from nexus_core.contract.errors import UsageError
@@ -80,7 +80,7 @@ def _print_passages(prompt: Prompt, traced: Mapping[str, TraceEntry]) -> None:
         item, entry = each.item, traced[each.item.id]
         title, source = plain(item.title or item.id), plain(item.source)
         where = ", ".join(filter(None, [source if source != title else "", place_of(item, each.text)]))
-        scores = " ".join(f"{ranker} {score:.3g}" for ranker, score in entry.scores.items())
+        scores = shown_scores(entry.scores)
         tokens = "" if entry.tokens is None else f", {counted(entry.tokens, 'token')}"
         echo(f"[{each.number}] {title}" + (f"  ({where})" if where else ""), bold=True)
         echo(f"    {scores}{tokens}, {'whole' if each.whole else 'in part'}", dim=True)

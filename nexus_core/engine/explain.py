@@ -12,7 +12,7 @@ from nexus_core.contract.answers import AttemptFinished, Event
 from nexus_core.contract.errors import NotConfiguredError, PromptTooLongError, UsageError
 from nexus_core.contract.events import QueryExpanded
 from nexus_core.contract.prompts import Prompt
-from nexus_core.contract.values import CallOptions
+from nexus_core.contract.values import CallOptions, Usage
 from nexus_core.engine.calls.call import Call
 from nexus_core.engine.calls.prompt_fitting import merge_options, pack_for, reserve
 from nexus_core.engine.component_models import holds_model
@@ -55,6 +55,14 @@ class ExplainedTarget:
     prompt: Prompt | None
     problem: str = ""
     """Why this target would get no prompt."""
+
+    @property
+    def prompt_cost(self) -> float | None:
+        """What the prompt costs to send, in US dollars, nothing of it cached; `None` where nobody knows the price."""
+        prices = self.model.prices
+        if self.prompt is None or prices is None:
+            return None
+        return prices.cost(Usage(prompt_tokens=self.prompt.tokens_at_most, completion_tokens=0))
 
 
 @frozen(kw_only=True, eq=False, repr=False)

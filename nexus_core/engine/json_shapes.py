@@ -242,6 +242,7 @@ def _target_json(target: ExplainedTarget) -> dict[str, Any]:
         "window": target.model.info.window,
         "reservedTokens": target.reserved,
         "promptTokens": target.prompt.tokens_at_most if target.prompt else None,
+        "promptCost": target.prompt_cost,
         "items": len(target.prompt.items) if target.prompt else 0,
         "problem": target.problem or None,
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core.cli.main import COMMANDS, main
+from nexus_core.cli.output.tables import shown_scores
 
 pytestmark = pytest.mark.slow
 
@@ -175,6 +176,21 @@ def test_explain_json_adds_up(nexus: Nexus) -> None:
     assert shown["promptTokens"] + shown["reservedTokens"] <= shown["window"]
     assert {entry["decision"] for entry in shown["trace"]} <= {"kept", "cut", "dropped"}
     assert [target["model"] for target in shown["chain"]] == ["main", "offline"]
+
+
+def test_explain_tells_what_the_prompt_costs(nexus: Nexus) -> None:
+    """For each model whose price is known; here a dollar for each token. Of another nobody knows it."""
+    prices = ("--set", "models.main.prices={input: 1000000, output: 1}")
+    _, out, _ = nexus("explain", "handbook.yaml", "leave", *prices, "--json")
+    first, second = json.loads(out)["chain"]
+    assert (first["promptCost"], second["promptCost"]) == (first["promptTokens"], 0)
+    _, out, _ = nexus("explain", "handbook.yaml", "leave", *prices)
+    assert re.search(r"^  1\. main: .* prompt (\d+) tokens with 1 item for \$\1\.00$", out, re.MULTILINE)
+
+
+def test_scores_above_a_thousand_are_told_apart() -> None:
+    """Such as years, by a ranker that goes by dates; small ones keep three digits."""
+    assert shown_scores({"bm25": 0.68341, "newest": 2025.0}) == "bm25 0.683 newest 2025"
 
 
 def test_explain_marks_what_is_counted_by_a_bound(nexus: Nexus, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import click
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.log_format import HeldWarnings
-from nexus_core.cli.output.tables import print_table
+from nexus_core.cli.output.tables import dollars, print_table, shown_scores
 from nexus_core.cli.run_options import read_inputs, read_query, request_options, store_of
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.values import ExpandedQuery, parts_of
@@ -161,7 +161,7 @@ def print_trace(prompt: Prompt, *, show_all: bool = False) -> None:
             f"[{numbers[entry.item_id]}]" if entry.item_id in numbers else "",
             entry.decision,
             "" if entry.tokens is None else f"{entry.tokens:,}",
-            " ".join(f"{ranker} {score:.3g}" for ranker, score in entry.scores.items()),
+            shown_scores(entry.scores),
             entry.title or entry.item_id,
             entry.reason,
         )
@@ -189,4 +189,5 @@ def _chain_line(target: ExplainedTarget) -> str:
     if target.prompt is None:
         return f"{line}: {target.problem}"
     tokens, items = counted(target.prompt.tokens_at_most, "token"), counted(len(target.prompt.items), "item")
-    return f"{line}, prompt {tokens} with {items}"
+    price = "" if target.prompt_cost is None else f" for {dollars(target.prompt_cost)}"
+    return f"{line}, prompt {tokens} with {items}{price}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -59,6 +59,12 @@ def dollars(cost: float | None) -> str:
     if cost >= 1 or cost == 0:
         return f"${cost:,.2f}" if cost else "$0"
     return f"${cost:.6f}" if cost >= 1e-6 else "<$0.000001"
+
+
+def shown_scores(scores: Mapping[str, float]) -> str:
+    """Return the scores of an item on one line: three digits of each, and the whole number of one above 1,000."""
+    shown = {ranker: f"{score:.0f}" if abs(score) >= 1000 else f"{score:.3g}" for ranker, score in scores.items()}
+    return " ".join(f"{ranker} {score}" for ranker, score in shown.items())
 
 
 def line(text: str, width: int = 80) -> str:

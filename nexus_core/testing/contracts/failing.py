@@ -42,7 +42,7 @@ class FailureTests(ServiceSuite):
     def test_refusal_is_of_its_class(self, kind: str) -> None:
         """What the service refuses comes out as the class that says what to do about it, whole or streamed.
 
-        Fix: map status and the service's own code to that class of `nexus_core.errors`. Absent: the kind, where the
+        Fix: map status and the service's own code to that class, of `nexus_core`. Absent: the kind, where the
         service cannot say such a thing.
         """
         self._needs(kind)
