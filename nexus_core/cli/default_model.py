@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -15,6 +16,8 @@ from nexus_core.contract.values import Value
 
 OFFLINE, OPENAI = "offline", "openai"
 DEFAULT_ID = "gpt-4o-mini"
+ADDRESS = "OPENAI_BASE_URL"
+"""The variable with the address of another service, which is asked in place of OpenAI."""
 _MODELS = (OFFLINE, OPENAI)
 _KNOWN = "models: offline (needs nothing), openai, or the id of a model of OpenAI such as gpt-4o"
 
@@ -51,7 +54,8 @@ def choose_model(model: str | None, environment: Mapping[str, str], *, sends: bo
 def show_model(found: DefaultModel, model: str | None) -> None:
     """Say on stderr who answers, before anything is sent; `model` is what was asked for."""
     if found.name == OPENAI:
-        echo(f"asking {found.id} at OpenAI (there is a key; --model offline sends nothing)", err=True)
+        where = urlsplit(found.environment.get(ADDRESS, "")).netloc.rpartition("@")[2] or "OpenAI"
+        echo(f"asking {found.id} at {where} (there is a key; --model offline sends nothing)", err=True)
     elif model is None:
         echo(f"quoting what matches best, offline (with {KEY} set or stored, a model of OpenAI answers)", err=True)
 

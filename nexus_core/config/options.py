@@ -175,6 +175,9 @@ class Options:
         if not isinstance(node, ScalarNode) or not _fits(node, annotation):
             return self._wrong(node, annotation, label, _leaf_hint(node, annotation))
         if annotation is Secret:
+            if re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", node.source):
+                message = f"`{label}` is sent as it stands: write ${{NAME}}, in braces, for the value of a variable"
+                self.problems.warn("E002", node.place, message)
             return Secret(node.text)
         if annotation is str:
             return node.text if self._has_form(node, spec, label) else BAD

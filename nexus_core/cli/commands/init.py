@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
@@ -23,7 +24,7 @@ from nexus_core.contract.components import Kind, options_of
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.toolkit.http.service_settings import ServiceAddress
-from nexus_core.toolkit.suggest import listed
+from nexus_core.toolkit.suggest import did_you_mean, listed
 
 EPILOG = """\b
 Examples:
@@ -89,17 +90,49 @@ def _ask(context: click.Context, chosen: dict[str, str | None]) -> None:
     """Ask for what the command line has not said; raises UsageError where there is nobody to answer."""
     if not sys.stdin.isatty():
         raise click.UsageError("standard input is no terminal: add --yes to take the options and the defaults")
-    questions = {
-        "name": "Name of the pipeline",
-        "documents": "Folder with the documents",
-        "connector": f"Who answers ({QUOTES} needs no key; others: {listed(_connectors())})",
+    questions: dict[str, tuple[str, Callable[[str], str]]] = {
+        "name": ("Name of the pipeline", _checked_name),
+        "documents": ("Folder with the documents", _checked_folder),
+        "connector": (f"Who answers ({QUOTES} needs no key; others: {listed(_connectors())})", _checked_connector),
     }
-    for name, question in questions.items():
+    for name, (question, checked) in questions.items():
         if context.get_parameter_source(name) is click.core.ParameterSource.DEFAULT:
-            chosen[name] = click.prompt(question, default=chosen[name], err=True)
+            chosen[name] = click.prompt(question, default=chosen[name], err=True, value_proc=_asked_again(checked))
     small = _small_model(str(chosen["connector"])) if chosen["model"] is None else ""
     if small:
         chosen["model"] = click.prompt("Model", default=small, err=True)
+
+
+def _asked_again(checked: Callable[[str], str]) -> Callable[[str], str]:
+    """Let what cannot be taken be asked for once more, with the reason."""
+
+    def take(answer: str) -> str:
+        try:
+            return checked(answer.strip())
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
+
+    return take
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a pipeline's name: use letters, digits, - and _; begin with a letter")
+    return name
+
+
+def _checked_folder(documents: str) -> str:
+    documents = documents.replace(os.sep, "/").rstrip("/") or "."
+    if not _FOLDER.fullmatch(documents):
+        raise UsageError(f"{documents!r} cannot be the folder of the documents: it may hold no * ? [ ] {{ }} $ or \\")
+    return documents
+
+
+def _checked_connector(name: str) -> str:
+    there = [QUOTES, *_connectors()]
+    if name not in there:
+        raise UsageError(f"no connector is named {name!r}{did_you_mean(name, there)}; installed: {listed(there)}")
+    return name
 
 
 def _connectors() -> list[str]:
@@ -119,17 +152,13 @@ def _connector(name: str) -> type:
 
 def _project(*, name: str | None, documents: str | None, connector: str | None, model: str | None) -> NewProject:
     """Return what is to be written; raises UsageError, and PluginError for a connector that is not there."""
-    name, documents = name or "", (documents or "").replace(os.sep, "/").rstrip("/") or "."
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a pipeline's name: use letters, digits, - and _; begin with a letter")
-    if not _FOLDER.fullmatch(documents):
-        raise UsageError(f"{documents!r} cannot be the folder of the documents: it may hold no * ? [ ] {{ }} $ or \\")
+    name, documents = _checked_name(name or ""), _checked_folder(documents or "")
     if connector in (None, "", QUOTES):
         if model:
             raise UsageError(f"--model {model} needs a --connector, such as openai: {QUOTES} has no models")
         return NewProject(name=name, documents=documents)
     assert connector is not None
-    cls = _connector(connector)
+    cls = _connector(connector) if "." in connector else _connector(_checked_connector(connector))
     variables = _key_variables(cls)
     takes_model = any(option.name == "model" for option in options_of(cls))
     model = (model or _small_model(connector)) if takes_model else ""

@@ -61,7 +61,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P003": "A declared plugin file that nothing uses (warning).",
         "P004": "A component whose options cannot be read.",
         "E001": "An environment variable that is not set.",
-        "E002": "A `${` that is no `${NAME}`.",
+        "E002": "A `${` that is no `${NAME}`; a secret that is `$NAME` (warning).",
         "E003": "A `${NAME}` where none is read.",
         "E004": "A value from the environment that cannot be used there.",
         "V001": "An override that is not `path=value`.",

@@ -185,7 +185,7 @@ def describe_refusal(
     endpoint = endpoint_needed(message) if issubclass(error, ModelNotFoundError | InvalidRequestError) else ""
     if endpoint:
         hint = f"; the model needs the endpoint {endpoint}"
-    return f"the service refused {where}{named}{said}{hint}"
+    return f"the service refused {where}{named}{said.removesuffix('.') if hint else said}{hint}"
 
 
 def _exception_names(message: str) -> list[str]:

@@ -74,7 +74,7 @@ def test_ask_says_which_model_is_asked_before_it_is(
     monkeypatch.setattr("nexus_core.cli.commands.ask.PIPELINE", _unreachable(PIPELINE, Path.cwd()))
     code, out, err = nexus("ask", "handbook", QUESTION, *(["--model", model] if model else []))
     assert (code, "Up to five days" in out) == (0, True)
-    assert err.startswith(f"asking {said} at OpenAI")
+    assert err.startswith(f"asking {said} at 127.0.0.1:9 (there is a key")
     assert "did not answer" in err
 
 

@@ -124,16 +124,18 @@ def test_wrong_options_write_nothing(
 
 
 def test_on_a_terminal_it_asks_what_no_option_says(empty_folder: Path) -> None:
-    """What is answered is written; what an option says is not asked."""
+    """What is answered is written, and asked again where it cannot be; what an option says is not asked."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-P", "-m", "nexus_core.cli.main", "init", "--documents", "texts"]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        os.write(ours, b"desk\nopenai\ngpt-5-mini\n")
+        os.write(ours, b"my desk\ndesk\nopnai\nopenai\ngpt-5-mini\n")
         out, err = process.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, err
     assert "nexus test desk.yaml" in out
+    assert "Error: 'my desk' cannot be a pipeline's name" in err
+    assert "Error: no connector is named 'opnai', did you mean 'openai'?" in err
     assert ("Name of the pipeline" in err, "Folder with" in err) == (True, False)
     model = Pipeline.load(empty_folder / "desk.yaml", environment={}).models.list()[0]
     assert (model.info.id, model.info.provider) == ("gpt-5-mini", "openai")

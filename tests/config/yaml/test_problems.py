@@ -76,6 +76,7 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("P004", "4:9", HEAD + "steps:\n- rank: broken\n- generate: m\n"),
     ("E001", "3:14", HEAD + "description: ${GONE}\n" + STEPS),
     ("E002", "3:14", HEAD + "description: ${a.b}\n" + STEPS),
+    ("E002", "2:34", "name: x\nmodels: {m: {use: chat, api_key: $CHAT_KEY}}\n" + STEPS),
     ("E003", "3:11", HEAD + "plugins: ['./${SET}.py']\n" + STEPS),
     ("E003", "4:32", HEAD + "steps:\n- rank: {use: words, weights: {'${SET}': 1}}\n- generate: m\n"),
     ("E004", "5:12", HEAD + STEPS + "  timeout: ${ENDLESS}\n"),
