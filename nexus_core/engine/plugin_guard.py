@@ -48,7 +48,7 @@ class PluginGuard:
 
 
 def place_of(error: BaseException) -> str:
-    """Return where the code of a plugin raised an error, as ` (titled.py, line 4)`, empty where none of it did.
+    """Return where the code of a plugin raised an error, as ` (FILE, line 4)`, empty where none of it did.
 
     The plugin's is the first file that belongs neither to this package nor to Python's own library.
     """
