@@ -22,6 +22,7 @@ from nexus_core import (
     ConnectorError,
     ModelInfo,
     Prompt,
+    ProtocolError,
     QuotaError,
     RateLimitError,
     Secret,
@@ -102,6 +103,16 @@ class SwallowsStalls(SwallowsTruncation):
 
 class SwallowsErrors(SwallowsTruncation):
     fault = ConnectorError
+
+
+class TakesAnyObject(Right):
+    async def send_prompt(self, prompt: Prompt, options: CallOptions) -> Completion:
+        try:
+            return await self.inner.send_prompt(prompt, options)
+        except ProtocolError as error:
+            if "no valid JSON" in str(error):
+                raise
+            return Completion(text="", finish_reason="stop")
 
 
 class RaisesItsOwn(Right):
@@ -340,6 +351,7 @@ FAULTS: list[tuple[type[Right], str, dict[str, Any]]] = [
     (SwallowsErrors, "test_error_inside_a_stream_is_of_its_class", {}),
     (SwallowsErrors, "test_nobody_there_is_a_connect_error", {}),
     (SwallowsErrors, "test_endless_answer_is_refused", {}),
+    (TakesAnyObject, "test_garbage_is_a_connector_error", {"garbage": "other JSON"}),
     (RaisesItsOwn, "test_garbage_is_a_connector_error", {"garbage": "web page"}),
     (RaisesItsOwn, "test_refusal_is_of_its_class", {"kind": "auth"}),
     (TakesQuotaForRate, "test_refusal_is_of_its_class", {"kind": "quota"}),

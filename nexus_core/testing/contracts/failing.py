@@ -228,17 +228,19 @@ class FailureTests(ServiceSuite):
         Fix: check the shape of what came before reading from it, and map what the decoder raises.
         """
         self._wire()
-        scripts: dict[str, list[Step]] = {
-            "web page": http_answer(b"<html><body>Sign in</body></html>", content_type="text/html"),
-            "nothing": http_answer(b""),
-            "other JSON": http_answer(b'[{"a": NaN}, null]'),
-            "no HTTP": [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", HalfClose()],
-            "bad chunk": [http_head({"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}), b"zz\r\n"],
-            "broken UTF-8": http_answer(b'{"\xff\xfe": "\xc3"'),
+        head = http_head({"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        scripts: dict[str, list[list[Step]]] = {
+            "web page": [http_answer(b"<html><body>Sign in</body></html>", content_type="text/html")],
+            "nothing": [http_answer(b"")],
+            "other JSON": [http_answer(body) for body in (b'[{"a": NaN}, null]', b'{"status": "up"}', b"{}", b"[]")],
+            "no HTTP": [[b"SSH-2.0-OpenSSH_9.2\r\n\r\n", HalfClose()]],
+            "bad chunk": [[head, b"zz\r\n"]],
+            "broken UTF-8": [http_answer(b'{"\xff\xfe": "\xc3"')],
         }
         for how in self._ways():
-            outcome = run(Scene(self._impatient, *scripts[garbage]).call(HOW[how]))
-            check_connector_error(outcome, ConnectorError, after=f"{how}, {garbage}")
+            for number, script in enumerate(scripts[garbage], 1):
+                outcome = run(Scene(self._impatient, *script).call(HOW[how]))
+                check_connector_error(outcome, ConnectorError, after=f"{how}, {garbage} {number}")
 
     def test_endless_answer_is_refused(self) -> None:
         """An answer that does not end is given up at some size, before it fills the memory.
