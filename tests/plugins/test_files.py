@@ -283,6 +283,8 @@ def test_a_source_can_be_used_in_one_event_loop_after_another(tmp_path: Path) ->
 PROBLEMS = {
     "binary": (b"ab\0\0\1\2", "is binary"),
     "image": (b"\x89PNG\r\n\x1a\n", "an image"),
+    "package": (b"!<arch>\ndebian-binary   ", "an archive, such as a Debian package: unpack it"),
+    "tar": (b"docs/a.md".ljust(257, b"\0") + b"ustar\x0000", "a tar archive: unpack it"),
     "office": (b"PK\x03\x04rest", "zip or office file under another name"),
     "cyrillic": ("Погода хорошая".encode("koi8-r"), "is not utf-8 (byte 0xf0 in line 1); read as koi8"),
     "accents": ("ein schöner Tag im März".encode("latin-1"), "read as windows-1252"),

@@ -29,6 +29,11 @@ _MAGIC = (
     (b"\xff\xd8\xff", "an image"),
     (b"GIF8", "an image"),
     (b"\x1f\x8b", "a gzip archive: unpack it"),
+    (b"!<arch>\n", "an archive, such as a Debian package: unpack it"),
+    (b"\xed\xab\xee\xdb", "an RPM package: unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (b"Rar!\x1a\x07", "a RAR archive: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it"),
     (b"\x7fELF", "a program"),
     (b"SQLite format 3", "an SQLite database"),
 )
@@ -259,6 +264,8 @@ def _refuse_known(data: bytes) -> None:
     for magic, what in _MAGIC:
         if data.startswith(magic):
             raise NotReadError(f"is binary, {what}; left out")
+    if data[257:262] == b"ustar":
+        raise NotReadError("is binary, a tar archive: unpack it; left out")
 
 
 def _refuse_binary(data: bytes) -> None:
