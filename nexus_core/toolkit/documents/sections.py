@@ -192,10 +192,23 @@ def split_block(block: Block) -> Iterator[Block]:
         if isinstance(block, Paragraph) and (lines := text.split("\n")) and _are_records(lines):
             yield from _split_records(block, lines)
             return
-        for spans in passages(text, "text", _PART_TOKENS):
-            yield evolve(block, text=text[spans[0][0] : spans[-1][1]])  # type: ignore[call-arg]
+        spans = [(found[0][0], found[-1][1]) for found in passages(text, "text", _PART_TOKENS)]
+        for (begin, end), place in zip(spans, _places_within(block.place, text, spans), strict=True):
+            yield evolve(block, text=text[begin:end], place=place)  # type: ignore[call-arg]
     else:
         yield block
+
+
+def _places_within(place: Place, text: str, spans: Sequence[tuple[int, int]]) -> Iterator[Place]:
+    """Yield where the parts of a text stand: by lines of their own, where each line of it is one of the file."""
+    line, last, counted = place.line, place.last_line, 0
+    is_as_in_file = line is not None and last is not None and last - line == text.count("\n")
+    for begin, end in spans:
+        if not is_as_in_file or line is None:
+            yield place
+            continue
+        line, counted = line + text.count("\n", counted, begin), begin
+        yield evolve(place, line=line, last_line=line + text.count("\n", begin, end))
 
 
 def _are_records(lines: list[str]) -> bool:

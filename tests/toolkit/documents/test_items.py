@@ -117,6 +117,17 @@ def test_one_long_line_is_cut_into_items_that_a_person_can_open() -> None:
     assert sum(len(item.text.split()) for item in found) == 46_000
 
 
+@pytest.mark.parametrize("joined", [False, True], ids=["lines as in the file", "lines joined"])
+def test_parts_of_a_paragraph_tell_their_own_lines(joined: bool) -> None:
+    """A citation leads to the line that the part begins with; where lines were joined, to that of the paragraph."""
+    lines = [f"Sentence {number} of a text without a blank line." for number in range(1, 400)]
+    text = (" " if joined else "\n").join(lines)
+    parts = items_of(Paragraph(text=text, place=Place(line=3, last_line=401)))
+    assert len(parts) > 2
+    begun = [int(part.text.split()[1]) for part in parts]
+    assert [part.metadata["line"] for part in parts] == ([3] * len(parts) if joined else [2 + at for at in begun])
+
+
 def test_notes_stay_with_what_they_belong_to() -> None:
     """A note is never the beginning of a part."""
     blocks: list[Block] = []
