@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from urllib.parse import urlsplit
 
 import click
 
@@ -64,7 +65,8 @@ def set_(name: str, more: tuple[str, ...], from_stdin: bool, in_file: bool) -> N
     try:
         where = store_secret(name, _read_key(name, from_stdin=from_stdin), in_file=in_file)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        host = urlsplit(name).netloc.rpartition("@")[2]
+        raise UsageError(f"{error}" + (f": nexus secrets set {host}" if host else "")) from None
     place = f"the keyring ({keyring_name()})" if where == "keyring" else f"{secrets_file()}, which only you can read"
     echo(f"the key of {name} is stored in {place}")
     if where == "file" and not in_file and keyring_name() is None:

@@ -110,6 +110,7 @@ def test_a_prompt_does_not_show_the_key(environment: dict[str, str]) -> None:
         (("set", "openai", "--stdin"), "  \n", 2, "no key was given"),
         (("set", "openai", "--stdin"), f"{KEY}\n{KEY}\n", 2, "cannot be a key"),
         (("set", "opnai", "--stdin"), KEY, 0, "did you mean 'openai'"),
+        (("set", "https://models.example/v1", "--stdin"), KEY, 2, "or of a host: nexus secrets set models.example\n"),
         (("remove", "openai"), "", 2, "no key is stored"),
         (("list",), "", 0, "nexus secrets set openai"),
     ],
