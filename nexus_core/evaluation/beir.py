@@ -219,6 +219,8 @@ def _judgements(file: Path) -> tuple[Judgements, list[str]]:
     rows = _lines(file)
     at, header = next(rows, (_At(file, 1), ""))
     if tuple(header.strip().lower().split("\t")) != HEADER:
+        if tuple(header.lower().split()) == HEADER:
+            raise at.wrong("the columns are separated by spaces here: put tabs between them, in every line")
         raise at.wrong(
             f"the first line must be the header {' '.join(HEADER)!r}, separated by tabs, and is "
             f"{header[:60]!r}: add it (of TREC's four columns the second goes)"

@@ -137,6 +137,7 @@ def replaced(name: str, text: str) -> Callable[[Path], None]:
         pytest.param(replaced("queries.jsonl", "\n"), "holds no queries", id="queries-empty"),
         pytest.param(replaced("corpus.jsonl", ""), "holds no items", id="corpus-empty"),
         pytest.param(replaced("qrels.tsv", "q1\tleave\t1\n"), r"qrels.tsv:1: the first line must be", id="no-header"),
+        pytest.param(replaced("qrels.tsv", "query-id corpus-id score\n"), r"qrels.tsv:1: .* put tabs", id="spaces"),
         pytest.param(replaced("qrels.tsv", ""), r"qrels.tsv:1: the first line must be", id="qrels-empty"),
         pytest.param(replaced("qrels.tsv", "query-id\tcorpus-id\tscore\n"), "holds no judgements", id="no-judgements"),
         pytest.param(appended("qrels.tsv", "q1 0 leave 1"), r"qrels.tsv:7: 1 column", id="columns"),
