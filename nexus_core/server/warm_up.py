@@ -31,7 +31,7 @@ async def warm_up(serving: ServedPipelines, limit_s: float = LIMIT_S) -> None:
     """
     try:
         async with asyncio.timeout(limit_s):
-            await asyncio.to_thread(compile_checks, (QUERY, CHAT))
+            compile_checks((QUERY, CHAT))
             contexts = await _contexts(serving)
             for pipeline in [*serving.pipelines.values()]:
                 await _warm_pipeline(serving, pipeline, contexts)

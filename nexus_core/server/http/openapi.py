@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -213,8 +214,13 @@ class OpenAPI:
 
     def __init__(self, routes: Sequence[Route], settings: ServerSettings) -> None:
         self._page = files(__package__).joinpath("docs.html").read_bytes()
-        own = self.routes()
-        self._document = orjson.dumps(document([*routes, *own], settings.prefix))
+        self._all = (*routes, *self.routes())
+        self._prefix = settings.prefix
+
+    @cached_property
+    def _document(self) -> bytes:
+        """The document as JSON; made for the first who asks."""
+        return orjson.dumps(document(self._all, self._prefix))
 
     def routes(self) -> Sequence[Route]:
         """Return the routes of this part; whoever comes may read them, since they are the same for all servers."""

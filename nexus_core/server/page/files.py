@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 from collections.abc import Sequence
+from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 
@@ -45,9 +46,12 @@ _HEADERS = {
 class _File:
     name: str
     data: bytes
-    packed: bytes
-    """The same, compressed by gzip."""
     etag: str
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The same, compressed by gzip once somebody asks for it: all files take a tenth of the start of a server."""
+        return gzip.compress(self.data, mtime=0)
 
     async def send(self, request: web.Request) -> web.Response:
         """Answer with the file, or with nothing where the browser has it already."""
@@ -81,7 +85,7 @@ def _read(settings: ServerSettings) -> list[_File]:
                     prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
                     data = data.replace(_PREFIX.encode(), prefix.encode())
                 name = f"{folder}/{path.name}" if folder else path.name
-                found.append(_File(name, data, gzip.compress(data, mtime=0), sha256(data).hexdigest()[:24]))
+                found.append(_File(name, data, sha256(data).hexdigest()[:24]))
     return found
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import file_digest
+from io import BufferedIOBase
 from pathlib import Path
 from zlib import crc32
 
@@ -55,19 +56,21 @@ class TokenRanks:
 def load_ranks(facts: EncodingFacts) -> TokenRanks:
     """Read the packaged file of an encoding and verify it by its hash."""
     path = Path(__file__).with_name(f"{facts.name}.ranks")
-    data = path.read_bytes()
-    if sha256(data).hexdigest() != facts.packed_sha256:
-        raise ValueError(f"{path} is damaged: its SHA-256 is not {facts.packed_sha256}; install contextnexus again")
-    return unpack(data)
+    with path.open("rb") as file:
+        if file_digest(file, "sha256").hexdigest() != facts.packed_sha256:
+            raise ValueError(f"{path} is damaged: its SHA-256 is not {facts.packed_sha256}; install contextnexus again")
+        file.seek(0)
+        return unpack(file)
 
 
-def unpack(data: bytes) -> TokenRanks:
-    """Return the ranks that a packed file holds."""
-    end = _HEAD + 4 * int.from_bytes(data[:4], "little")
-    table = array("I", data[_HEAD:end])
+def unpack(file: BufferedIOBase) -> TokenRanks:
+    """Return the ranks that a packed file holds; each part is read into its place, so that memory holds it once."""
+    head = file.read(_HEAD)
+    table = array("I", bytes(4)) * int.from_bytes(head[:4], "little")
+    file.readinto(table)
     if sys.byteorder == "big":
         table.byteswap()
-    return TokenRanks(data[4:_HEAD], table, data[end:])
+    return TokenRanks(head[4:], table, file.read())
 
 
 def pack(ranks: Mapping[bytes, int]) -> bytes:
