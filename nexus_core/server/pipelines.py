@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -101,6 +101,8 @@ class ServedPipelines:
         """The name of the pipeline that answers where a request names none."""
         self.is_warm = True
         """Whether first questions cost what later ones do, as far as that can be; who warms up says that it is not."""
+        self.prepare: Callable[[Pipeline], Awaitable[None]] | None = None
+        """Is called with an open pipeline before it takes the place of another, to warm it up."""
         self._open: list[Pipeline] = []
         self._known: dict[str, float] = {}
         """Until when it need not be looked up again that a context is there."""
@@ -127,8 +129,10 @@ class ServedPipelines:
         await self._opened.aclose()
 
     async def swap(self, before: Pipeline | None, after: Pipeline) -> None:
-        """Open a pipeline and serve it from now on, in the place of another; that one is not closed yet."""
+        """Open a pipeline, prepare it and serve it from now on, in the place of another, which is not closed yet."""
         await self._take_up(after)
+        if self.prepare is not None:
+            await self.prepare(after)
         taken = list(self.pipelines.values())
         at = len(taken) if before is None else taken.index(before)
         taken[at : at + 1] = [after]

@@ -55,7 +55,7 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.runs.run_service import RunService
 from nexus_core.server.settings import END_S, ServerSettings
-from nexus_core.server.warm_up import warm_up
+from nexus_core.server.warm_up import warm_pipeline, warm_up
 from nexus_core.server.workers.file_limits import SPARE, connections_within, make_room
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
@@ -261,9 +261,10 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal cuts what is left at once. `reload` runs beside it.
 
-    It is ready once the pipelines are warm, or at once where `warms` is not set. One of several workers also stops when
-    the process that has started them is gone. `end_within` is told with each signal how many seconds are left, and is
-    to end the process then, whatever is stuck in it. `show` tells a person of the server once it listens.
+    It is ready once the pipelines are warm, and those that are loaded again are served once they are; or at once where
+    `warms` is not set. One of several workers also stops when the process that has started them is gone. `end_within`
+    is told with each signal how many seconds are left, and is to end the process then, whatever is stuck in it. `show`
+    tells a person of the server once it listens.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = 0
@@ -286,6 +287,7 @@ async def serve(
     if short := make_room(server.settings.limits):
         say(short)
     server.serving.is_warm = not warms
+    server.serving.prepare = partial(warm_pipeline, server.serving) if warms else None
     async with server:
         _reload_on_hangup(server, loop)
         spare_collector()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nexus_core.contract.errors import NexusError, NotConfiguredError, describe_error
 from nexus_core.engine.pipeline import Pipeline
@@ -15,6 +17,8 @@ from nexus_core.toolkit.embedding.registry import installed_embedders
 
 LIMIT_S = 60.0
 """A server is ready after this time, whatever is not warm yet."""
+RELOAD_LIMIT_S = 10.0
+"""A pipeline that was loaded again is served after this time, whatever is not warm yet."""
 MOST_CONTEXTS = 4
 """Of contexts that are searched by words, and for each embedder, the largest ones."""
 _QUERY = "What is this about?"
@@ -29,18 +33,31 @@ async def warm_up(serving: ServedPipelines, limit_s: float = LIMIT_S) -> None:
     No service is asked: a context whose vectors come from one is left to its first question. What fails is logged, and
     is no reason not to be ready, since the other pipelines are.
     """
-    try:
+    with _harmless("the pipelines are", limit_s):
         async with asyncio.timeout(limit_s):
             compile_checks((QUERY, CHAT))
             contexts = await _contexts(serving)
             for pipeline in [*serving.pipelines.values()]:
                 await _warm_pipeline(serving, pipeline, contexts)
+    serving.is_warm = True
+
+
+async def warm_pipeline(serving: ServedPipelines, pipeline: Pipeline, limit_s: float = RELOAD_LIMIT_S) -> None:
+    """Warm one open pipeline up that is to be served in the place of another, as `warm_up` does with all of them."""
+    with _harmless(f"pipeline {pipeline.name} is", limit_s):
+        async with asyncio.timeout(limit_s):
+            await _warm_pipeline(serving, pipeline, await _contexts(serving))
+
+
+@contextmanager
+def _harmless(whose: str, limit_s: float) -> Iterator[None]:
+    """Log what fails: it is no reason to serve nothing, and a question tells of it again."""
+    try:
+        yield
     except TimeoutError:
-        _log.warning("the pipelines are not warm after %g s: first questions may take longer", limit_s)
-    except Exception as error:  # noqa: BLE001 - of a plugin, whatever it raises; a question tells of it again
-        _log.warning("the pipelines are not warm: %s", describe_error(error))
-    finally:
-        serving.is_warm = True
+        _log.warning("%s not warm after %g s: first questions may take longer", whose, limit_s)
+    except Exception as error:  # noqa: BLE001 - of a plugin, whatever it raises
+        _log.warning("%s not warm: %s", whose, describe_error(error))
 
 
 async def _contexts(serving: ServedPipelines) -> list[Context]:

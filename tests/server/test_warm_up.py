@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from nexus_core import Item, Pipeline, Store
 from nexus_core.cli.output.serve_screen import show_server
 from nexus_core.server.pipelines import ServedPipelines, load
-from nexus_core.server.warm_up import warm_up
+from nexus_core.server.warm_up import warm_pipeline, warm_up
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
 from nexus_core.toolkit.shared_resources import SharedResources
 
@@ -69,6 +70,42 @@ async def test_a_context_is_searched_and_no_service_is_asked(tmp_path: Path) -> 
             # A run does ask both: the ranker, and the model that answers.
             await pipelines["remote"].run("When does the ferry leave?", context_id="coast")
             assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("limit_s", [60.0, 0.05], ids=["warm", "in time"])
+async def test_a_pipeline_is_warm_before_it_replaces_another(limit_s: float, tmp_path: Path) -> None:
+    """The previous version answers meanwhile; what takes too long is waited for no longer."""
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\n"
+        "from nexus_core import Item, component, hookimpl\n"
+        "@component\n"
+        "class Slow:\n"
+        "    '''Gives an item once it may.'''\n"
+        "    name = 'slow'\n"
+        "    begun, may = asyncio.Event(), asyncio.Event()\n"
+        "    async def gather(self, query, run):\n"
+        "        self.begun.set()\n"
+        "        await self.may.wait()\n"
+        "        return [Item(id='ferry', text='The ferry leaves at nine.')]\n"
+        "@hookimpl\n"
+        "def nexus_sources():\n"
+        "    return [Slow]\n"
+    )
+    text = "name: own\nmodels: {main: {use: extractive}}\n"
+    text += "steps: [{gather: SOURCE}, {prompt: qa}, {generate: main}]\n"
+    for name, source in (("before", "{use: inline, items: [{id: a, text: b}]}"), ("after", "slow")):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("SOURCE", source) + "plugins: [./slow.py]\n")
+    before, after = (Pipeline.load(tmp_path / f"{name}.yaml") for name in ("before", "after"))
+    async with ServedPipelines({"own": before}, Store(tmp_path / "store")) as serving:
+        serving.prepare = partial(warm_pipeline, serving, limit_s=limit_s)
+        swapping = asyncio.create_task(serving.swap(before, after))
+        first: Any = next(iter(after._plan.all_steps())).step
+        await asyncio.wait_for(first.source.begun.wait(), 30)
+        if limit_s > 1:
+            assert serving.pipeline("own") is before
+            first.source.may.set()
+        await asyncio.wait_for(swapping, 30)
+        assert serving.pipeline("own") is after
 
 
 @pytest.mark.parametrize(
