@@ -49,5 +49,9 @@ class SharedResources:
         else:
             await thing.close()
 
+    def __bool__(self) -> bool:
+        """It is there also when nothing is in it: `shared or SharedResources()` must not make another one then."""
+        return True
+
     def __len__(self) -> int:
         return len(self._held)

@@ -64,6 +64,8 @@ async def test_a_context_is_searched_and_no_service_is_asked(tmp_path: Path) -> 
             await warm_up(serving)
             assert serving.is_warm
             for pipeline in pipelines.values():
+                source: Any = next(iter(pipeline._plan.all_steps())).step
+                assert source.source._store is store  # one index in memory, and one thread that reads
                 opened = pipeline._plan.resources
                 assert all(opened.is_open(model.connector) for model in pipeline.models.list())
             assert upstream.requests == []
