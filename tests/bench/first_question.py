@@ -1,6 +1,6 @@
 """What the first question to a server costs that is ready, against the second; and when it is ready, with what memory.
 
-    python tests/bench/first_question.py [--starts 20] [--case words]
+    python tests/bench/first_question.py [--starts 20] [--case words] [--against TREE]
 
 Each start is a process `nexus serve` over a store with 2,000 items in one context. After the first 200 of `/readyz` two
 different questions are asked, which of them comes first alternates. Cases: `words` (a search by words, quoted answers),
@@ -9,8 +9,10 @@ scripted upstream on loopback answers, asked by the connector `openai`).
 
 The median of the processor time of the server that the first question takes is at most 1.2 x that of the second, in
 every case, whatever else the machine does; the clock's is told beside it. Besides: the processor time until the server
-listens and until it is ready, and its resident memory when it is ready and after both questions. Exits 1 when the gate
-is missed.
+listens and until it is ready, and its resident memory when it is ready and after both questions, as such and against a
+process that has imported aiohttp's server and loaded tiktoken's encoding `o200k_base`, and nothing else. With
+`--against` each start is followed by one of the sources in another folder, such as those of an older commit, and what
+ours take is told as multiples of what they do. Exits 1 when the gate is missed.
 
 Left out: documents that are read for each start (sources of a pipeline), services that embed or rerank, stores on
 database servers, several workers, and questions to other contexts than the one there is.
@@ -28,8 +30,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha1
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter, sleep
@@ -40,6 +44,8 @@ from attrs import frozen
 
 from nexus_core import Item, Store
 from nexus_core.testing.upstream import ScriptedUpstream, completion, json_answer
+from nexus_core.toolkit.tokens.encodings import FACTS
+from nexus_core.toolkit.tokens.vocabulary import load_ranks
 
 GATE = 1.2
 ITEMS = 2_000
@@ -55,6 +61,13 @@ steps:
   - generate: main
 """
 CASES = ("words", "meaning", "service")
+ENCODING = "o200k_base"
+ENCODING_URL = f"https://openaipublic.blob.core.windows.net/encodings/{ENCODING}.tiktoken"
+FLOOR = f"""
+import re, aiohttp.web, tiktoken
+tiktoken.get_encoding("{ENCODING}").encode_ordinary("What is this about?")
+print(re.findall(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[0])
+"""
 
 
 @frozen(kw_only=True)
@@ -62,6 +75,7 @@ class Started:
     """What one start has taken."""
 
     listening_cpu_s: float
+    listening_mib: float
     ready_cpu_s: float
     ready_mib: float
     asked_mib: float
@@ -89,11 +103,25 @@ async def fill(folder: Path) -> None:
         await store.search("coast", "ferry")
 
 
-def _figures(pid: int) -> tuple[float, float]:
-    """Return the processor seconds and the resident MiB of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    resident = int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK"), resident / 1024
+def _mib(pid: int) -> float:
+    """Return the resident MiB of a process."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
+
+
+def floor_mib() -> float:
+    """Return the resident MiB of a process with aiohttp's server and an encoding, which tiktoken finds in its cache."""
+    with tempfile.TemporaryDirectory() as name:
+        ranks = load_ranks(FACTS[ENCODING]).by_token()
+        lines = (
+            b"%s %d\n" % (b64encode(token), rank) for token, rank in sorted(ranks.items(), key=lambda each: each[1])
+        )
+        (Path(name) / sha1(ENCODING_URL.encode()).hexdigest()).write_bytes(b"".join(lines))
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", FLOOR],
+            env=os.environ | {"TIKTOKEN_CACHE_DIR": name},
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    return int(done.stdout) / 1024
 
 
 def _cpu_s(pid: int) -> float:
@@ -113,11 +141,19 @@ def _ask(address: str, question: str) -> float:
     return took
 
 
-def start(folder: Path, questions: Sequence[str]) -> Started:
-    """Start a server, wait until it is ready, and ask it two questions."""
-    command = [sys.executable, "-P", "-m", "nexus_core", "serve", str(folder / "desk.yaml"), "--port", "0"]
+def _environment(folder: Path, tree: Path | None) -> dict[str, str]:
+    """Return the environment of commands over the store in a folder, with the sources in `tree` where there is one."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OTEL_"))}
     environment["NEXUS_STORE"] = str(folder / "store")
+    if tree is not None:
+        environment["PYTHONPATH"] = f"{tree}{os.pathsep}{tree / 'plugins'}"
+    return environment
+
+
+def start(folder: Path, questions: Sequence[str], tree: Path | None = None) -> Started:
+    """Start a server, wait until it is ready, and ask it two questions."""
+    command = [sys.executable, "-P", "-m", "nexus_core", "serve", str(folder / "desk.yaml"), "--port", "0"]
+    environment = _environment(folder, tree)
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder
     ) as process:
@@ -125,23 +161,24 @@ def start(folder: Path, questions: Sequence[str]) -> Started:
         try:
             address = next(line.split()[-1] for line in process.stderr if line.startswith("listening on"))
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            listening_s, _ = _figures(process.pid)
+            listening_s, listening_mib = _cpu_s(process.pid), _mib(process.pid)
             while True:
                 try:
                     with urlopen(f"{address}/readyz", timeout=5):
                         break
                 except URLError:
                     sleep(0.01)
-            ready_s, ready_mib = _figures(process.pid)
+            ready_s, ready_mib = _cpu_s(process.pid), _mib(process.pid)
             seconds, cpu = [], [_cpu_s(process.pid)]
             for question in questions:
                 seconds.append(_ask(address, question))
                 cpu.append(_cpu_s(process.pid))
             return Started(
                 listening_cpu_s=listening_s,
+                listening_mib=listening_mib,
                 ready_cpu_s=ready_s,
                 ready_mib=ready_mib,
-                asked_mib=_figures(process.pid)[1],
+                asked_mib=_mib(process.pid),
                 seconds=(seconds[0], seconds[1]),
                 cpu_seconds=(cpu[1] - cpu[0], cpu[2] - cpu[1]),
             )
@@ -165,20 +202,46 @@ def upstream() -> Iterator[str]:
         thread.join()
 
 
-def measure(case: str, starts: int) -> list[Started]:
-    """Return what each start of a case has taken, but for the first, which compiles and warms the disk."""
+def prepare(folder: Path, case: str, url: str, tree: Path | None) -> None:
+    """Make a folder with a store and a pipeline, by the sources in `tree` where there is one."""
+    folder.mkdir()
+    environment = _environment(folder, tree)
+    subprocess.run([sys.executable, "-P", __file__, "--fill", str(folder / "store")], env=environment, check=True)
+    if case == "meaning":
+        embed = ["context", "embed", "coast", "--model", "static"]
+        command = [sys.executable, "-P", "-m", "nexus_core", *embed]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    model = "{use: extractive}"
+    if case == "service":
+        model = f'{{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-test}}'
+    (folder / "desk.yaml").write_text(PIPELINE.format(model=model, rank="bm25"))
+
+
+def measure(case: str, starts: int, trees: Sequence[Path | None]) -> list[list[Started]]:
+    """Return what each start of a case has taken, for each tree, but for the first, which compiles and warms the disk.
+
+    The starts of the trees alternate.
+    """
     with tempfile.TemporaryDirectory() as name, upstream() as url:
-        folder = Path(name)
-        asyncio.run(fill(folder / "store"))
-        if case == "meaning":
-            embed = ["context", "embed", "coast", "--model", "static", "--store", str(folder / "store")]
-            subprocess.run([sys.executable, "-P", "-m", "nexus_core", *embed], check=True, capture_output=True)
-        model = "{use: extractive}"
-        if case == "service":
-            model = f'{{use: openai, model: gpt-4o-mini, base_url: "{url}", api_key: sk-test}}'
-        (folder / "desk.yaml").write_text(PIPELINE.format(model=model, rank="bm25"))
-        found = [start(folder, QUESTIONS[:: 1 if n % 2 else -1]) for n in range(starts + 1)]
-    return found[1:]
+        folders = [Path(name) / str(n) for n in range(len(trees))]
+        for folder, tree in zip(folders, trees, strict=True):
+            prepare(folder, case, url, tree)
+        rounds = [
+            [start(folder, QUESTIONS[:: 1 if n % 2 else -1], tree) for folder, tree in zip(folders, trees, strict=True)]
+            for n in range(starts + 1)
+        ]
+    return [list(each) for each in zip(*rounds[1:], strict=True)]
+
+
+def compared(found: Sequence[Started], other: Sequence[Started]) -> str:
+    """Return what starts have taken as multiples of what those have that followed them, in medians."""
+
+    def ratio(name: str) -> str:
+        ratios = (getattr(own, name) / getattr(theirs, name) for own, theirs in zip(found, other, strict=True))
+        return f"{statistics.median(ratios):.2f} x"
+
+    names = ("listening_cpu_s", "ready_cpu_s", "listening_mib", "ready_mib", "asked_mib")
+    return ", ".join(f"{name} {ratio(name)}" for name in names)
 
 
 def main() -> int:
@@ -186,14 +249,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=20)
     parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--against", type=Path, metavar="TREE", help="a folder with nexus_core and plugins")
+    parser.add_argument("--fill", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.fill is not None:
+        asyncio.run(fill(options.fill))
+        return 0
+    trees = [None, options.against.absolute()] if options.against is not None else [None]
     cases = [each for each in options.case or CASES if each != "meaning" or find_spec("wordllama") is not None]
-    missed = False
+    missed, floor = False, floor_mib()
+    print(f"python with aiohttp and an encoding of tiktoken: {floor:.0f} MiB")
     print(
         f"{'case':<9}{'first':>9}{'second':>10}{'ratio':>8}{'by clock':>10}   CPU listening, ready   MiB ready, asked"
+        f"{'of the floor':>16}"
     )
     for case in cases:
-        found = measure(case, options.starts)
+        found, *others = measure(case, options.starts, trees)
         first, second = (statistics.median(each.cpu_seconds[place] for each in found) * 1e3 for place in (0, 1))
         clock = [statistics.median(each.seconds[place] for each in found) for place in (0, 1)]
         missed = missed or first / second > GATE
@@ -203,9 +274,12 @@ def main() -> int:
         )
         print(
             f"{case:<9}{first:>6.1f} ms{second:>7.1f} ms{first / second:>6.2f} x{clock[0] / clock[1]:>8.2f} x"
-            f"{listening:>16.2f} s{ready:>6.2f} s{ready_mib:>13.0f}{asked_mib:>7.0f}",
+            f"{listening:>16.2f} s{ready:>6.2f} s{ready_mib:>13.0f}{asked_mib:>7.0f}"
+            f"{ready_mib / floor:>10.2f}{asked_mib / floor:>6.2f}",
             flush=True,
         )
+        for other in others:
+            print(f"{'':<9}of {options.against}: {compared(found, other)}", flush=True)
     print(f"gate {GATE} x: {'MISSED' if missed else 'ok'}")
     return int(missed)
 
