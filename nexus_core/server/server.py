@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from time import time
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -37,7 +38,6 @@ from nexus_core.server.api.queries import QueriesApi
 from nexus_core.server.api.runs import RunsApi
 from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
-from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
@@ -63,8 +63,14 @@ from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read_spend
 from nexus_core.store.store import Store
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
+
+if TYPE_CHECKING:
+    from nexus_core.server.cluster import cluster
+else:
+    cluster = LazyModule("nexus_core.server.cluster.cluster")  # for stores whose database is on a server
 
 _log = logging.getLogger(__name__)
 
@@ -94,11 +100,11 @@ class Server:
         verifies = verify if self.keys is None else self.keys.verify
         is_https = bool(settings.certificate or settings.tls_elsewhere)
         self.sign_in = _sign_in(settings, store, secure=is_https)
-        self.cluster: ServerCluster | None = None
+        self.cluster: cluster.ServerCluster | None = None
         """The other servers of the store, where its database is on a server."""
         if store.folder.is_server:
             is_first = settings.worker is None or settings.worker.number == 0
-            self.cluster = ServerCluster(store.folder, self.serving, self._reload, keeps_indexes=is_first)
+            self.cluster = cluster.ServerCluster(store.folder, self.serving, self._reload, keeps_indexes=is_first)
         self.spend = SpendCounter(partial(_add_spend, store))
         self.gate = AccessControl(
             settings.limits,

@@ -7,13 +7,12 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
 from attrs import astuple
 
-from nexus_core.cli.context_sync import serve_sync
 from nexus_core.cli.event_loop import without_joining
 from nexus_core.cli.oidc_options import oidc_of, oidc_options
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
@@ -30,9 +29,15 @@ from nexus_core.server.settings import OidcSettings, ServerLimits, ServerSetting
 from nexus_core.server.workers.supervisor import check_workers, run_workers
 from nexus_core.store.database.damage_sampling import refuse_damaged
 from nexus_core.store.store import Store
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.processes.environment import module_command
 from nexus_core.toolkit.processes.limits import end_within
 from nexus_core.toolkit.shared_resources import SharedResources
+
+if TYPE_CHECKING:
+    from nexus_core.cli import context_sync
+else:
+    context_sync = LazyModule("nexus_core.cli.context_sync")  # it brings what reads documents, for --sync alone
 
 EPILOG = """\b
 Examples:
@@ -230,7 +235,7 @@ async def _serve(
     server.models.read_files = reloader.look
     beside: list[_Beside] = [reloader.run] if reloads else []
     if sync_s is not None and (settings.worker is None or settings.worker.number == 0):
-        beside.append(partial(serve_sync, store, sync_s, _say))
+        beside.append(partial(context_sync.serve_sync, store, sync_s, _say))
     names = {pipeline.name: file for file, pipeline in loaded.items()}
     # Workers are told of by the lines of their log: there would be a screen of each.
     show = partial(show_server, files=names) if settings.worker is None else None

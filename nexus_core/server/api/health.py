@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from nexus_core.server.access.access import AccessControl
 from nexus_core.server.access.run_slots import shutting_down
 from nexus_core.server.api.response_schemas import STATUS
-from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.bodies import json_answer
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
+
+if TYPE_CHECKING:
+    from nexus_core.server.cluster.cluster import ServerCluster
 
 _LOOK_S = 5.0
 """How long what was found out of the store holds."""

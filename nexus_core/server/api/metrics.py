@@ -17,12 +17,14 @@ from aiohttp import web
 
 from nexus_core.contract.optional_protocols import MetricsSink
 from nexus_core.server.access.access import AccessControl
-from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.errors import Failure
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.workers.metric_families import families_json, families_of, of_workers
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+
+if TYPE_CHECKING:
+    from nexus_core.server.cluster.cluster import ServerCluster
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from aiohttp import web
@@ -19,7 +19,6 @@ from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.api import response_schemas
 from nexus_core.server.api.run_query import model_of
-from nexus_core.server.cluster.cluster import ServerCluster
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import read_json
@@ -28,6 +27,9 @@ from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+
+if TYPE_CHECKING:
+    from nexus_core.server.cluster.cluster import ServerCluster
 
 DEFAULT = closed({"modelId": text(minLength=1), "pipeline": text()}, required=("modelId",), name="DefaultModelChoice")
 """What `PUT {prefix}/queries/models/default` takes."""

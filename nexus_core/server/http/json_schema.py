@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.schema_check import SchemaMismatch, schema_check
+from nexus_core.server.http.schema_check import ValueMismatch, schema_check
 from nexus_core.toolkit.attachments import ATTACHMENTS
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -62,7 +62,7 @@ def checker(schema: Mapping[str, Any]) -> Check:
         check = check or schema_check(schema)
         try:
             check(value)
-        except SchemaMismatch as error:
+        except ValueMismatch as error:
             param = _param(error)
             raise Failure(400, "invalid_request", _said(error, param or "the body"), param=param) from error
         return value if make_whole is None else make_whole(value)
@@ -70,7 +70,7 @@ def checker(schema: Mapping[str, Any]) -> Check:
     return checked
 
 
-def _param(error: SchemaMismatch) -> str | None:
+def _param(error: ValueMismatch) -> str | None:
     """Return the name of what is wrong, as in `messages[3].content`: what is missing, or there and unknown, as well."""
     further: Iterable[str] = ()
     if error.rule == "required":
@@ -80,7 +80,7 @@ def _param(error: SchemaMismatch) -> str | None:
     return ".".join(filter(None, (error.where.removeprefix("."), next(iter(further), ""))))[:_LONGEST_PARAM] or None
 
 
-def _said(error: SchemaMismatch, param: str) -> str:
+def _said(error: ValueMismatch, param: str) -> str:
     """Return what is wrong, in words."""
     if error.rule == "required":
         return f"{param} is missing"

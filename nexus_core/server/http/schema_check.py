@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nexus_core.toolkit.suggest import counted
+
 Schema = Mapping[str, Any]
 Check = Callable[[Any], None]
 
@@ -25,7 +27,7 @@ _NUMBER = (int, float)
 _SAYS_NOTHING = frozenset({"title", "description", "examples", "default"})
 
 
-class SchemaMismatch(ValueError):
+class ValueMismatch(ValueError):
     """A value that does not match a schema: where in it, by which rule, and what it must be."""
 
     def __init__(self, rule: str, message: str, schema: Schema, value: Any) -> None:
@@ -42,7 +44,7 @@ class SchemaMismatch(ValueError):
 
 
 def schema_check(schema: Schema) -> Check:
-    """Return what raises SchemaMismatch for values that do not match; raises ValueError for an unknown keyword."""
+    """Return what raises ValueMismatch for values that do not match; raises ValueError for an unknown keyword."""
     if unknown := schema.keys() - _MAKERS.keys() - _SAYS_NOTHING:
         raise ValueError(f"no check is known for {', '.join(sorted(unknown))} in a schema")
     checks = tuple(make(schema, schema[rule]) for rule, make in _MAKERS.items() if rule in schema)
@@ -64,7 +66,7 @@ def _type(schema: Schema, rule: str | Sequence[str]) -> Check:
         if isinstance(value, types) and (takes_bool or not isinstance(value, bool)):
             return
         if not (takes_whole and isinstance(value, float) and value.is_integer()):
-            raise SchemaMismatch("type", message, schema, value)
+            raise ValueMismatch("type", message, schema, value)
 
     return check
 
@@ -77,12 +79,12 @@ def _alternatives(schema: Schema, rule: Sequence[Schema]) -> Check:
         for each in checks:
             try:
                 return each(value)
-            except SchemaMismatch:
+            except ValueMismatch:
                 continue
         for kinds, meant in others:  # it is told by what was meant: the only one, or that of the value's type
             if len(others) == 1 or isinstance(value, kinds):
                 return meant(value)
-        raise SchemaMismatch("anyOf", "cannot be validated by any definition", schema, value)
+        raise ValueMismatch("anyOf", "cannot be validated by any definition", schema, value)
 
     return check
 
@@ -104,7 +106,7 @@ def _items(schema: Schema, rule: Schema) -> Check:
             for at, item in enumerate(value):
                 try:
                     check_item(item)
-                except SchemaMismatch as error:
+                except ValueMismatch as error:
                     error.where = f"[{at}]{error.where}"
                     raise
 
@@ -120,7 +122,7 @@ def _properties(schema: Schema, rule: Mapping[str, Schema]) -> Check:
                 if name in value:
                     try:
                         each(value[name])
-                    except SchemaMismatch as error:
+                    except ValueMismatch as error:
                         error.where = f".{name}{error.where}"
                         raise
 
@@ -139,9 +141,16 @@ def _required(schema: Schema, rule: Sequence[str]) -> Check:
     return _broken_by("required", dict, lambda value: not names <= value.keys(), schema)
 
 
-def _bound(name: str, kinds: type | tuple[type, ...], says: str, breaks: Callable[[Any, Any], bool]) -> Any:
-    """Return what makes the check of a bound; `says` has its figure as `{}`."""
-    return lambda schema, rule: _broken_by(name, kinds, lambda value: breaks(value, rule), schema, says.format(rule))
+def _bound(
+    name: str, kinds: type | tuple[type, ...], says: str, breaks: Callable[[Any, Any], bool], *nouns: str
+) -> Callable[[Schema, Any], Check]:
+    """Return what makes the check of a bound; `says` has its figure as `{}`, `nouns` say what is counted."""
+
+    def make(schema: Schema, rule: Any) -> Check:
+        message = says.format(counted(rule, *nouns) if nouns else rule)
+        return _broken_by(name, kinds, lambda value: breaks(value, rule), schema, message)
+
+    return make
 
 
 def _broken_by(
@@ -153,7 +162,7 @@ def _broken_by(
 ) -> Check:
     def check(value: Any) -> None:
         if isinstance(value, kinds) and not (kinds is _NUMBER and isinstance(value, bool)) and is_broken(value):
-            raise SchemaMismatch(rule, message, schema, value)
+            raise ValueMismatch(rule, message, schema, value)
 
     return check
 
@@ -177,12 +186,19 @@ _MAKERS: Mapping[str, Callable[[Schema, Any], Check]] = {  # in the order of the
     "minimum": _bound("minimum", _NUMBER, "must be bigger than or equal to {}", lambda v, n: v < n),
     "maximum": _bound("maximum", _NUMBER, "must be smaller than or equal to {}", lambda v, n: v > n),
     "exclusiveMinimum": _bound("exclusiveMinimum", _NUMBER, "must be bigger than {}", lambda v, n: v <= n),
-    "minItems": _bound("minItems", list, "must contain at least {} items", lambda v, n: len(v) < n),
-    "maxItems": _bound("maxItems", list, "must contain less than or equal to {} items", lambda v, n: len(v) > n),
+    "minItems": _bound("minItems", list, "must contain at least {}", lambda v, n: len(v) < n, "item"),
+    "maxItems": _bound("maxItems", list, "must contain less than or equal to {}", lambda v, n: len(v) > n, "item"),
     "items": _items,
-    "minProperties": _bound("minProperties", dict, "must contain at least {} properties", lambda v, n: len(v) < n),
+    "minProperties": _bound(
+        "minProperties", dict, "must contain at least {}", lambda v, n: len(v) < n, "property", "properties"
+    ),
     "maxProperties": _bound(
-        "maxProperties", dict, "must contain less than or equal to {} properties", lambda v, n: len(v) > n
+        "maxProperties",
+        dict,
+        "must contain less than or equal to {}",
+        lambda v, n: len(v) > n,
+        "property",
+        "properties",
     ),
     "required": _required,
     "properties": _properties,

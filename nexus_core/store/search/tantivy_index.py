@@ -16,9 +16,9 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from ctypes import c_float
 from math import log
 from pathlib import Path
+from struct import Struct
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Self
 
@@ -41,6 +41,8 @@ _HELD_KEPT = 100_000
 """Words of which is kept how many items hold them."""
 _NEAR_ONE = 2.0**-20
 """A boost that is as near to 1 is none."""
+_SINGLE = Struct("<f")
+"""A number of 32 bits."""
 
 
 class TantivyIndexes:
@@ -182,7 +184,7 @@ class ContextIndex:
         if found.hits and not self._counted:
             figures = _figures(self._term(stem), self._searcher, found.hits[0][1])
             self._counted, self.scored_length = figures["N"], figures["avgdl"]
-            self._is_whole = self._counted == c_float(self._searcher.num_docs).value
+            self._is_whole = self._counted == _single(self._searcher.num_docs)
         return int(found.count)
 
     def _term(self, stem: str) -> Any:
@@ -362,8 +364,13 @@ def _schema() -> Any:
 
 def _own_weight(held: int, total: float) -> float:
     """Return how much a word weighs for tantivy, worked out in 32 bits as there."""
-    share = c_float(c_float(total - held + 0.5).value / c_float(held + 0.5).value).value
-    return c_float(log(c_float(1.0 + share).value)).value
+    share = _single(_single(total - held + 0.5) / _single(held + 0.5))
+    return _single(log(_single(1.0 + share)))
+
+
+def _single(number: float) -> float:
+    """Return the number of 32 bits that is nearest."""
+    return float(_SINGLE.unpack(_SINGLE.pack(number))[0])
 
 
 def _figures(term: Any, searcher: Any, place: Any) -> dict[str, float]:
