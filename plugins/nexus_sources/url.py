@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nexus_core import DocumentMark, DocumentRead, Item, RunContext, SourceError, component, hookimpl, option, state
-from nexus_core.toolkit import DocumentReader, FileOrigin, ReaderRegistry, ReadSettings
+from nexus_core.toolkit import (
+    ApartError,
+    DocumentReader,
+    FileOrigin,
+    ReaderRegistry,
+    ReadSettings,
+    SharedWork,
+    call_apart,
+)
+from nexus_sources.ingestible import digest_of, read_bytes, read_whole
 
 if TYPE_CHECKING:
     from nexus_core.toolkit import FetchedPage
@@ -28,6 +38,7 @@ class Url:
         factory=dict, help="By suffix or media type, whose reader reads it, as `{.html: acme}`, or its options."
     )
     _known: Any = state()
+    _work: SharedWork[tuple[Item, ...]] = state(SharedWork)
 
     def __attrs_post_init__(self) -> None:
         """Check the address; raises ValueError."""
@@ -38,24 +49,32 @@ class Url:
             ReaderRegistry.installed(self.readers).check()
 
     async def gather(self, query: str, run: RunContext) -> Sequence[Item]:
-        """Return the items of the page; the same objects while it is the same."""
-        from nexus_core.toolkit import ApartError, call_apart, fetch_page
-        from nexus_sources.ingestible import digest_of, read_whole
+        """Return the items of the page, fetched once for all who ask meanwhile; the same ones while it is the same."""
+        if not self._work.running:
+            self._work.begin(self._fetched())
+        return await self._work.result()
+
+    async def _fetched(self) -> tuple[Item, ...]:
+        from nexus_core.toolkit import fetch_page  # aiohttp
 
         known, items = self._known or ("", ())
-        page = await fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        fetching = fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+        page = await self._work.stoppable(fetching)
         left_out = ""
-        # Whoever wrote the page may want that reading it never ends.
         if digest_of(page.data) != known.partition(":")[0]:
-            try:
-                read = await call_apart(self.read_s, read_whole, *self._read_arguments(page, ""))
-            except ApartError as error:
-                raise SourceError(f"url: {self._shown} could not be read: {error}") from error
+            read = await self._work.stoppable(self._read_apart(page))
             items, left_out = tuple(read.items), read.left_out
             self._known = read.digest, items
         if not items:
             raise SourceError(f"url: {self._shown}: {left_out or 'has no text'}")
         return tuple(items)
+
+    async def _read_apart(self, page: FetchedPage) -> DocumentRead:
+        """Read a page in another process: whoever wrote it may want that reading it never ends."""
+        try:
+            return await call_apart(self.read_s, read_whole, *self._read_arguments(page, ""))
+        except ApartError as error:
+            raise SourceError(f"url: {self._shown} could not be read: {error}") from error
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -68,10 +87,7 @@ class Url:
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of the page."""
-        import asyncio
-
-        from nexus_core.toolkit import fetch_page
-        from nexus_sources.ingestible import read_bytes
+        from nexus_core.toolkit import fetch_page  # aiohttp
 
         page = asyncio.run(fetch_page(self.url, max_bytes=self.max_bytes, timeout_s=self.timeout_s))
         return read_bytes(*self._read_arguments(page, known))

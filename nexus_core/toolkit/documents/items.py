@@ -38,7 +38,7 @@ class DocumentName:
     name: str
     """As people see it: a path with slashes, a URL."""
     modified_ns: int
-    """Since 1970."""
+    """Since 1970; 0 where nothing tells."""
 
 
 @define(kw_only=True, eq=False, repr=False)
@@ -130,11 +130,13 @@ class _SectionItems:
 
     def __attrs_post_init__(self) -> None:
         self._ids = _Ids(self.document.name)
-        changed = datetime.fromtimestamp(self.document.modified_ns / 1e9, UTC)
         own = {name: getattr(self.metadata, name) for name in ("author", "date", "language")}
         values = {name: told for name, told in self.metadata.values.items() if name.lower() != READERS}
         self._front = {**values, **own}
-        self._file = {"path": self.document.name, "modified": changed.isoformat(timespec="seconds")}
+        self._file = {"path": self.document.name}
+        if self.document.modified_ns:
+            changed = datetime.fromtimestamp(self.document.modified_ns / 1e9, UTC)
+            self._file["modified"] = changed.isoformat(timespec="seconds")
 
     def whole(self, blocks: list[Block], top: Heading | None) -> Iterator[Item]:
         """Yield one item of all blocks, without the heading that is its title."""

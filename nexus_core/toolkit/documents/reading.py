@@ -51,6 +51,7 @@ class FileOrigin:
     name: str
     """As people see it."""
     modified_ns: int = 0
+    """When it was changed, since 1970; 0 where nothing tells."""
     media_type: str = ""
     encoding: str = ""
     suffix: str = ""

@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -64,6 +63,7 @@ class FetchedPage:
     suffix: str
     """What it is read as."""
     modified_ns: int
+    """When the server says that it was changed, since 1970; 0 where it does not say."""
     url: str = ""
     """Where it was in the end."""
     etag: str = ""
@@ -210,7 +210,7 @@ def _modified(text: str) -> int:
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError):
-        date = datetime.now(UTC)
+        return 0
     return int(date.timestamp()) * 1_000_000_000
 
 
