@@ -36,6 +36,7 @@ _COMMON = (
     ("pyproject.toml", "pyproject.toml", "names the package and, as its entry point, the plugin"),
     (".gitignore", "gitignore", "what is not for version control"),
     (".github/workflows/test.yml", "test.yml", "runs all checks for every push"),
+    (".github/dependabot.yml", "dependabot.yml", "asks for newer versions of the actions, which are pinned"),
 )
 _OF_KIND: Mapping[str, tuple[tuple[str, str, str], ...]] = {
     "connector": (

@@ -5,14 +5,20 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+import yaml
 from hypothesis import given, strategies as st
 
 from nexus_core.cli.main import main
@@ -196,8 +202,12 @@ def test_wrong_usage_is_told_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+PLAIN = "template"
+"""The kind whose package is written without `--repository`; its repository is in test_directory.py."""
+
+
 class Scratch:
-    """A new package of each kind, installed together into a folder of their own."""
+    """A new repository of each kind, and one package, installed together into a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -210,11 +220,12 @@ class Scratch:
         """Return the folder of a package."""
         return self.folder / PluginNames(NAMES[kind]).distribution
 
-    def run(self, *arguments: str, within: Path) -> str:
+    def run(self, *arguments: str, within: Path, python: str = sys.executable, installed: bool = True) -> str:
         """Run a module of Python and return what it printed; `-P` hides the checkout, so that the install is seen."""
+        environment = self.environment if installed else {**self.environment, "PYTHONPATH": ""}
         done = subprocess.run(
-            [sys.executable, "-P", "-m", *arguments],
-            cwd=within, env=self.environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+            [python, "-P", "-m", *arguments],
+            cwd=within, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -229,7 +240,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     """Write a package of each kind, and install them all with one call and no network."""
     made = Scratch(tmp_path_factory.mktemp("plugins"))
     for kind, name in NAMES.items():
-        write(new_package(kind, PluginNames(name)), made.package(kind))
+        write(new_package(kind, PluginNames(name), repository=kind != PLAIN), made.package(kind))
     packages = [str(made.package(kind)) for kind in KINDS]
     offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     made.run("pip", "install", *offline, "--target", str(made.site), *packages, within=made.folder)
@@ -244,6 +255,48 @@ def test_a_new_package_passes_its_own_tests(scratch: Scratch, kind: str) -> None
     shown = scratch.run("pytest", "-p", "no:cacheprovider", "-rs", within=scratch.package(kind))
     assert "tests/test_contract.py ..." in shown
     assert "SKIPPED" not in shown
+
+
+def test_a_new_repository_is_installed_and_built_as_its_workflows_do(scratch: Scratch, tmp_path: Path) -> None:
+    """Editable, in an environment of its own; the wheel holds suites and licence, the archive the tests.
+
+    The files of the other kinds are packaged by the same text.
+    """
+    kind, own = "sink", tmp_path / "own"
+    names = PluginNames(NAMES[kind])
+    write(new_package(kind, names, repository=True), own)
+    venv.create(tmp_path / "venv", with_pip=False)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "more.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    python = str(tmp_path / "venv/bin/python")
+    offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    scratch.run("pip", "install", *offline, "--editable", ".", within=own, python=python, installed=False)
+    shown = scratch.run("nexus_core", "plugins", names.name, within=own, python=python, installed=False)
+    assert f"{names.distribution} 0.1.0 ({names.module}.{kind})" in shown
+
+    scratch.run("build", "--no-isolation", within=own, installed=False)
+    (wheel,), (sources,) = (own / "dist").glob("*.whl"), (own / "dist").glob("*.tar.gz")
+    packed = set(ZipFile(wheel).namelist())
+    licence = f"{names.module}-0.1.0.dist-info/licenses/LICENSE"
+    assert {f"{names.module}/{name}" for name in ("contract.py", "py.typed")} | {licence} <= packed
+    with tarfile.open(sources) as archive:
+        assert f"{names.module}-0.1.0/tests/test_contract.py" in archive.getnames()
+
+
+def test_actions_are_pinned_and_may_do_no_more_than_they_must(tmp_path: Path) -> None:
+    """By commits, whose versions Dependabot renews; only what publishes has a right beyond reading."""
+    made = new_package("sink", PluginNames("acme"), repository=True)
+    flows = [yaml.safe_load(file.text) for file in made if file.path.startswith(".github/workflows/")]
+    jobs = [job for flow in flows for job in flow["jobs"].values()]
+    steps = [step for job in jobs for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert len(flows) == 2
+    assert [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", each)] == []
+    assert all(step["with"]["persist-credentials"] is False for step in steps if "checkout" in step.get("uses", ""))
+    assert [flow["permissions"] for flow in flows] == [{"contents": "read"}] * 2
+    assert [job["permissions"] for job in jobs if "permissions" in job] == [{"id-token": "write"}]
+    (updates,) = [yaml.safe_load(file.text)["updates"] for file in made if file.path == ".github/dependabot.yml"]
+    assert [each["package-ecosystem"] for each in updates] == ["github-actions"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
