@@ -26,7 +26,7 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.engine.plugin_guard import PluginGuard
 from nexus_core.recordings.replayer import recording_interceptor, replay_environment
 from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead, listed
 
 GROUP = "contextnexus.engines"
 LOCAL = "local"
@@ -75,7 +75,7 @@ def engine_of(name: str, answers: AnswerCache | None = None) -> BatchEngine:
         found.setdefault(point.name, []).append(point)
     if name not in found:
         known = [LOCAL, *sorted(found)]
-        raise UsageError(f"no batch engine is named {name!r}{did_you_mean(name, known)}; installed: {listed(known)}")
+        raise UsageError(f"no batch engine is named {name!r}{instead(name, known, 'installed')}")
     if len(found[name]) > 1:
         owners = [point.dist.name if point.dist else point.value for point in found[name]]
         raise PluginError(f"the batch engine {name!r} is offered by {listed(owners)}: remove all but one")

@@ -16,7 +16,7 @@ import click
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.processes.environment import protect_process
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -113,7 +113,8 @@ class LazyGroup(click.Group):
         """Find the command; a name that is nearly one is answered with the name."""
         known = self._table
         if args and args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no command is named {args[0]!r}{did_you_mean(args[0], known)}; commands: {listed(known)}")
+            more = f"`{ctx.command_path} --help` lists all"
+            ctx.fail(f"no command is named {args[0]!r}{instead(args[0], known, 'commands', more)}")
         return super().resolve_command(ctx, args)
 
 

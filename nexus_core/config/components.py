@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from attrs import define, field
 
+from nexus_core.config.names import listing_of
 from nexus_core.config.options import BAD, Options
 from nexus_core.config.spec import ComponentSpec, ModelReference, PipelineReference
 from nexus_core.config.yaml.problems import Problems, quoted
@@ -152,7 +153,9 @@ class Components:
         if specs is None:
             return BAD
         before = self.problems.errors
-        options = self.options.mapping(node, specs, f"{kind.word} {quoted(use.source)}", skip=("use",))
+        options = self.options.mapping(
+            node, specs, f"{kind.word} {quoted(use.source)}", skip=("use",), more=listing_of(use.source)
+        )
         if self.problems.errors != before:
             return BAD
         return ComponentSpec(kind=kind, use=use.text, options=options, place=use.place)

@@ -8,10 +8,10 @@ from types import ModuleType
 from attrs import frozen
 
 from nexus_core.config.keys import ALWAYS_THERE, EXPRESSION_NAMES
-from nexus_core.config.names import close, instead
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, SequenceNode, shown
 from nexus_core.contract.errors import TemplateError
+from nexus_core.toolkit.suggest import did_you_mean, instead
 
 _OPENINGS = ("{{", "{%", "{#")
 
@@ -72,7 +72,7 @@ class Expressions:
     def check_given(self, place: SourceLocation, needed: Iterable[str], given: Collection[str]) -> None:
         """Note the variables that a template reads and nobody gives."""
         for missing in sorted(set(needed) - set(ALWAYS_THERE) - set(given)):
-            hint = close(missing, [*ALWAYS_THERE, *given])
+            hint = did_you_mean(missing, [*ALWAYS_THERE, *given])
             message = f"the template reads {quoted(missing)}, which `variables` of the step does not give{hint}"
             self.problems.error("X007", place, message)
 

@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 
 from nexus_core.config.components import Components
 from nexus_core.config.keys import MODEL_NAME, ModelKeys, keys_of
-from nexus_core.config.names import instead, written_out
+from nexus_core.config.names import listing_of, written_out
 from nexus_core.config.options import place_of
 from nexus_core.config.policy_keys import model_policies
 from nexus_core.config.spec import ComponentSpec, ModelSpec, RecordSpec
@@ -20,6 +20,7 @@ from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarN
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, ToolDefinition
+from nexus_core.toolkit.suggest import instead
 
 _FIGURES = ("window", "max_input", "max_output", "encoding")
 _TOOL_MODES = ("auto", "none", "required")
@@ -193,9 +194,12 @@ class _Reading:
         if own is None:  # what the other keys mean is not known then: only those of the language are checked
             node = evolve(node, entries=tuple(entry for entry in node.entries if entry.key.text in taken))
         specs = [*core, *(spec for spec in own or () if spec.name not in taken)]
+        more = "" if use is None else f"{listing_of(use.source)} of its connector"
         # `use` has been read; it is required, and its absence has been noted.
         rest = [spec for spec in specs if spec.name != "use"]
-        given = self.components.options.mapping(node, rest, f"model {quoted(name)}", skip=("use", *_POLICIES))
+        given = self.components.options.mapping(
+            node, rest, f"model {quoted(name)}", skip=("use", *_POLICIES), more=more
+        )
         # A figure that the connector declares too is given to both: it may need its window to be right.
         return given, [spec for spec in own or () if spec.name not in taken or spec.name in _FIGURES]
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 from attrs import NOTHING, frozen
 
 from nexus_core.config import option_types
-from nexus_core.config.names import close, instead
 from nexus_core.config.option_types import allows_none, alternatives, any_of, choices, element, kind_of, mapped, words
 from nexus_core.config.spec import RecordSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
@@ -27,6 +26,7 @@ from nexus_core.config.yaml.tree import (
 from nexus_core.contract.components import Kind, OptionSpec
 from nexus_core.contract.run_context import CallablePipeline
 from nexus_core.toolkit.secrets import Secret
+from nexus_core.toolkit.suggest import did_you_mean, instead
 
 BAD: Final[Any] = NOTHING
 """What stands for a value whose problem has been noted."""
@@ -51,11 +51,11 @@ class Options:
     """Reads the name of another pipeline's file; returns BAD after noting what is wrong."""
 
     def mapping(
-        self, node: MappingNode, specs: Sequence[OptionSpec], owner: str, *, skip: Collection[str] = ()
+        self, node: MappingNode, specs: Sequence[OptionSpec], owner: str, *, skip: Collection[str] = (), more: str = ""
     ) -> dict[str, Any]:
         """Return the sound values of a mapping by key; unknown and missing keys and wrong values are noted.
 
-        `skip` names keys that are known and that the caller reads itself.
+        `skip` names keys that are known and that the caller reads itself; `more` says what lists many.
         """
         known = {spec.name: spec for spec in specs}
         found = {}
@@ -65,13 +65,13 @@ class Options:
                 if checked is not BAD:
                     found[key.text] = checked
             elif key.text not in skip:
-                self.unknown(key, owner, [*known, *(name for name in skip if name not in known)])
+                self.unknown(key, owner, [*known, *(name for name in skip if name not in known)], more)
         self._report_missing(node, specs, owner)
         return found
 
-    def unknown(self, key: ScalarNode, owner: str, known: Sequence[str]) -> None:
+    def unknown(self, key: ScalarNode, owner: str, known: Sequence[str], more: str = "") -> None:
         """Note a key that nobody knows, with the ones that there are."""
-        message = f"{owner} takes no {quoted(key.text)}{instead(key.text, known, 'it takes')}"
+        message = f"{owner} takes no {quoted(key.text)}{instead(key.text, known, 'it takes', more)}"
         self.problems.error("S002", key.place, message)
 
     def _report_missing(self, node: MappingNode, specs: Sequence[OptionSpec], owner: str) -> None:
@@ -167,7 +167,7 @@ class Options:
                 if type(value) is type(node.value) and value == node.value:
                     return value
         names = [str(value) for value in allowed]
-        hint = "" if not isinstance(node, ScalarNode) or node.interpolated else close(node.text, names)
+        hint = "" if not isinstance(node, ScalarNode) or node.interpolated else did_you_mean(node.text, names)
         self.problems.error("T003", node.place, f"`{label}` must be {any_of(names)}, found {shown(node)}{hint}")
         return BAD
 

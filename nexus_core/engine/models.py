@@ -18,7 +18,7 @@ from nexus_core.contract.optional_protocols import PricedConnector
 from nexus_core.contract.protocols import Connector
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions
 from nexus_core.engine.interceptors import InterceptedConnector
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead
 
 _log = logging.getLogger(__name__)
 
@@ -232,8 +232,7 @@ class ModelRegistry:
         if wanted is None:
             raise UsageError("the pipeline declares no model: add one under `models:`")
         if wanted not in self._names:
-            known = listed(sorted(self._names))
-            raise UsageError(f"no model is named {wanted!r}{did_you_mean(wanted, self._names)}; there are: {known}")
+            raise UsageError(f"no model is named {wanted!r}{instead(wanted, sorted(self._names), 'there are')}")
         return self._models[self._names[wanted]]
 
     def chain(self, name: str | None = None) -> tuple[Model, ...]:

@@ -24,7 +24,10 @@ from nexus_core.contract import hookspecs
 from nexus_core.contract.components import INJECTED, Kind, component_name, injected_fields
 from nexus_core.contract.errors import PluginError, describe_error
 from nexus_core.engine.plugin_guard import is_own, place_of
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import did_you_mean, instead, listed
+
+_DISTRIBUTION = "contextnexus"
+_LISTS = "`nexus plugins` lists all"
 
 _METHODS = {
     Kind.CONNECTOR: ("model_info", "send_prompt", "stream_response"),
@@ -115,6 +118,8 @@ class PluginRegistry:
         Raises PluginError where there is none, saying why and what there is instead.
         """
         plugin, _, part = use.partition(".")
+        if plugin not in self._origins:
+            raise PluginError(f"no {kind.word} is named {use!r}{self._instead(plugin, kind)}")
         report = self.report(plugin)
         if report.problem:
             raise PluginError(f"{kind.word} {use!r} cannot be used: {report.problem}")
@@ -124,10 +129,8 @@ class PluginRegistry:
             raise PluginError(f"plugin {plugin!r} offers no {kind.word}; it offers: {kinds}")
         if part:
             if part not in offered:
-                hint = did_you_mean(part, offered)
-                raise PluginError(
-                    f"plugin {plugin!r} offers no {kind.word} {part!r}{hint}; it offers: {listed(offered)}"
-                )
+                hint = instead(part, offered, "it offers")
+                raise PluginError(f"plugin {plugin!r} offers no {kind.word} {part!r}{hint}")
             return offered[part]
         if len(offered) > 1 and plugin not in offered:
             choices = listed([f"{plugin}.{name}" for name in offered])
@@ -161,16 +164,24 @@ class PluginRegistry:
         """Return why, for each plugin that cannot be used; imports every plugin."""
         return {report.name: report.problem for report in self.reports() if report.problem}
 
+    def _instead(self, plugin: str, kind: Kind) -> str:
+        """Return the end of a message about an unknown name: the close one, or those of the kind that are known.
+
+        Of the plugins that nobody has named yet only those of this distribution are imported for it.
+        """
+        for name, origins in self._origins.items():
+            if origins[0].distribution == _DISTRIBUTION:
+                self.report(name)
+        if meant := did_you_mean(plugin, self.names(kind)):
+            return f"{meant} {_LISTS}"
+        return f"; {kind.value}: {listed(name for name in self.names(kind) if name in self._loaded)}; {_LISTS}"
+
     def _load(self, plugin: str) -> PluginReport:
         known = self._origins.get(plugin, [])
         origins = tuple(known if len(known) == 1 else sorted(known, key=str))  # to say what one is takes milliseconds
         if not origins:
-            hint = did_you_mean(plugin, self._origins)
-            return PluginReport(
-                name=plugin,
-                origins=(),
-                problem=f"no plugin is named {plugin!r}{hint}; installed: {listed(sorted(self._origins))}",
-            )
+            hint = instead(plugin, sorted(self._origins), "installed", _LISTS)
+            return PluginReport(name=plugin, origins=(), problem=f"no plugin is named {plugin!r}{hint}")
         if len(origins) > 1:
             both = listed([str(origin) for origin in origins])
             return PluginReport(

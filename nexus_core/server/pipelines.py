@@ -20,7 +20,7 @@ from nexus_core.store.shared_store import lent
 from nexus_core.store.store import Store
 from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead, listed
 
 
 def pipeline_files(paths: Sequence[str]) -> list[Path]:
@@ -174,9 +174,8 @@ class ServedPipelines:
         pipelines, wanted = self.asked_by(viewer), name or self.default
         found = pipelines.get(wanted)
         if found is None:
-            known = listed(sorted(pipelines)) or "none"
-            hint = did_you_mean(wanted, pipelines)
-            raise Failure(404, "pipeline_not_found", f"there is no pipeline {wanted!r}{hint}; there are: {known}")
+            hint = instead(wanted, sorted(pipelines), "there are")
+            raise Failure(404, "pipeline_not_found", f"there is no pipeline {wanted!r}{hint}")
         return found
 
     async def check_context(self, pipeline: Pipeline, context_id: str, viewer: Viewer | None) -> None:

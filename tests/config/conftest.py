@@ -16,7 +16,7 @@ from nexus_core.contract.components import Kind
 from nexus_core.contract.errors import PluginError
 from nexus_core.contract.protocols import Ranker
 from nexus_core.toolkit.secrets import Secret
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead
 
 
 @component
@@ -127,7 +127,7 @@ class FakeCatalogue:
             return Broken
         known = self.components.get(kind, {})
         if use not in known:
-            raise PluginError(f"no plugin is named {use!r}{did_you_mean(use, known)}; installed: {listed(known)}")
+            raise PluginError(f"no {kind.word} is named {use!r}{instead(use, known, 'installed')}")
         return known[use]
 
     def with_files(self, paths: Sequence[Path]) -> Self:

@@ -53,11 +53,13 @@ MESSAGES = {
     "{top: 3}": "a ranker mapping needs `use`, the ranker's name",
     "{words: {top: 3}}": "a ranker mapping needs `use`, the ranker's name: write {use: words, ...}",
     "{use: 3}": "`use` must be the name of a ranker, found 3",
-    "wrods": "no plugin is named 'wrods', did you mean 'words'?; installed: words and fuse",
-    "{use: words, tpo: 3}": "ranker 'words' takes no 'tpo', did you mean 'top'? It takes: top, language, weights, use",
-    "{use: words, index: 3}": "ranker 'words' takes no 'index'; it takes: top, language, weights, use",
+    "wrods": "no ranker is named 'wrods', did you mean 'words'? Installed: words and fuse",
+    "{use: words, tpo: 3}": (
+        "ranker 'words' takes no 'tpo', did you mean 'top'? It takes: top, language, weights and use"
+    ),
+    "{use: words, index: 3}": "ranker 'words' takes no 'index'; it takes: top, language, weights and use",
     "{use: fuse, rankers: [{use: words, top: x}]}": "`top` must be a whole number, found 'x'",
-    "{use: fuse, first: {use: nope}}": "no plugin is named 'nope'; installed: words and fuse",
+    "{use: fuse, first: {use: nope}}": "no ranker is named 'nope'; installed: words and fuse",
     "{use: broken, a: 1}": "the options of 'broken' cannot be read: NameError: name 'Nowhere' is not defined",
 }
 

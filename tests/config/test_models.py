@@ -83,7 +83,7 @@ def test_fallbacks_are_resolved_in_order(checked: Callable[..., Checked]) -> Non
         ("{a: {use: chat, encoding: o200k}}", "`encoding` must be o200k_base, cl100k_base or approximate"),
         ("{a: {use: chat, options: {temprature: 1}}}", "'temprature', did you mean 'temperature'?"),
         ("{a: {use: chat, modle: x}}", "model 'a' takes no 'modle', did you mean 'model'?"),
-        ("{a: {use: caht, modle: x}}", "no plugin is named 'caht'"),
+        ("{a: {use: caht, modle: x}}", "no connector is named 'caht'"),
         ("{a: {model: x}}", "a connector mapping needs `use`"),
         ("[chat]", "`models` must be a mapping of names to models"),
     ],

@@ -102,7 +102,7 @@ WRONG: list[tuple[Any, str, dict[str, Any], str]] = [
     (int | str, "[a]", {}, "`v` must be a whole number or text, found a list"),
     (Size, "3", {}, "`v` must be a mapping, found 3"),
     (Size, "{unit: em}", {}, "`v` needs `width`: in tokens"),
-    (Size, "{width: 1, hight: 2}", {}, "`v` takes no 'hight'; it takes: width, unit"),
+    (Size, "{width: 1, hight: 2}", {}, "`v` takes no 'hight'; it takes: width and unit"),
     (str, "x", {"pattern": "a{2,1}"}, "the pattern that `v` is declared with is broken (min repeat greater than max "
      "repeat at position 2): tell the plugin's author"),
 ]  # fmt: skip

@@ -121,7 +121,9 @@ def test_a_name_claimed_twice_names_both_distributions(install: Install) -> None
 
 def test_an_unknown_name_is_answered_with_the_closest() -> None:
     """A misspelt plugin gets a suggestion."""
-    with pytest.raises(PluginError, match="no plugin is named 'bm52', did you mean 'bm25'"):
+    with pytest.raises(
+        PluginError, match=r"no ranker is named 'bm52', did you mean 'bm25'\? `nexus plugins` lists all$"
+    ):
         PluginRegistry.installed().component(Kind.RANKER, "bm52")
 
 

@@ -24,7 +24,7 @@ from nexus_core.contract.components import Kind, options_of
 from nexus_core.contract.errors import UsageError
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.toolkit.http.service_settings import ServiceAddress
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import counted, did_you_mean, listed
 
 EPILOG = """\b
 Examples:
@@ -190,9 +190,10 @@ def _write(project: NewProject, folder: Path, force: tuple[str, ...]) -> tuple[d
     there = [name for name in names if os.path.lexists(folder / name) and name not in force]
     left = [name for name in there if name == ENV_EXAMPLE]
     if clashes := [name for name in there if name not in left]:
+        rest = f" and {counted(len(clashes) - 1, 'more file')}" if clashes[1:] else ""
         raise UsageError(
-            f"nothing was written, since {listed(clashes)} {'is' if len(clashes) == 1 else 'are'} there in {folder}: "
-            f"choose another --name or FOLDER, or replace with {' '.join(f'--force {name}' for name in clashes)}"
+            f"{folder / clashes[0]}{rest} would be overwritten: nothing was written; choose another --name or FOLDER, "
+            f"or add --force {clashes[0]}{', and so for the others' if rest else ''}"
         )
     writes = [file for file in new if file.path not in left]
     write_project(writes, folder, replace=force)

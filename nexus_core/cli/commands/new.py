@@ -13,7 +13,7 @@ from nexus_core.cli.output.echo import echo
 from nexus_core.cli.scaffold.names import PluginNames, problem_of
 from nexus_core.cli.scaffold.package import KINDS, new_package, write
 from nexus_core.contract.hookspecs import ENTRY_POINT_GROUP
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead
 
 EPILOG = """\b
 Examples:
@@ -63,7 +63,7 @@ def command(kind: str, name: str, path: str, directory: str | None, repository: 
 def _check(kind: str, name: str) -> None:
     """Raise a UsageError where there is no such kind, or no plugin can have this name."""
     if kind not in KINDS:
-        raise click.UsageError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)}; kinds: {listed(KINDS)}")
+        raise click.UsageError(f"there is no kind {kind!r}{instead(kind, KINDS, 'kinds')}")
     if problem := problem_of(name, entry_points(group=ENTRY_POINT_GROUP)):
         raise click.UsageError(problem)
 

@@ -22,7 +22,7 @@ from nexus_core.toolkit.stored_secrets import (
     store_secret,
     stored_names,
 )
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import did_you_mean, instead, listed
 
 EPILOG = """\b
 Examples:
@@ -105,7 +105,7 @@ def remove(name: str) -> None:
     """Remove the key of NAME."""
     if not remove_secret(name.lower()):
         names = [*stored_names()]
-        raise UsageError(f"no key is stored for {name!r}{did_you_mean(name, names)}; stored: {listed(names) or 'none'}")
+        raise UsageError(f"no key is stored for {name!r}{instead(name, names, 'stored')}")
     echo(f"the key of {name.lower()} is removed")
 
 

@@ -13,7 +13,6 @@ from nexus_core.config.cases.json_schemas import RemoteReferenceError, compile_s
 from nexus_core.config.cases.language import AnswerExpectation, Case, Expectations, Reply, RolesExpectation
 from nexus_core.config.keys import keys_of
 from nexus_core.config.models import ModelSpecs
-from nexus_core.config.names import close, instead
 from nexus_core.config.options import Options, place_of
 from nexus_core.config.sibling_files import STANDARD_INPUT, UnsavedTexts, read_start, tests_beside
 from nexus_core.config.spec import InputSpec, RecordSpec
@@ -31,7 +30,7 @@ from nexus_core.config.yaml.tree import (
 )
 from nexus_core.contract import errors
 from nexus_core.contract.errors import ConnectorError, NexusError
-from nexus_core.toolkit.suggest import counted
+from nexus_core.toolkit.suggest import counted, did_you_mean, instead
 
 _KEY = "tests"
 
@@ -217,7 +216,7 @@ class _Reading:
             model, colon, outcome = text.text.rpartition(":")
             outcomes = ["ok", "cancelled", *connector_errors()]
             if not colon or outcome not in outcomes:
-                hint = close(outcome, outcomes) if colon else ""
+                hint = did_you_mean(outcome, outcomes) if colon else ""
                 message = f"must be `model:outcome`, as in `main:ok`, found {shown(text)}{hint}"
                 self.problems.error("T004", text.place, f"an attempt {message}")
             elif not _is_place(model) and model not in self.models.names and self.models.complete:

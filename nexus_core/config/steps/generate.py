@@ -12,7 +12,6 @@ from nexus_core import structured
 from nexus_core.config.components import Components
 from nexus_core.config.keys import GenerateKeys, keys_of
 from nexus_core.config.models import ModelSpecs, call_options, report_tools
-from nexus_core.config.names import instead
 from nexus_core.config.options import place_of, with_defaults
 from nexus_core.config.sibling_files import FileRefusedError, SiblingFiles
 from nexus_core.config.spec import ComponentSpec, ToolsSpec
@@ -29,6 +28,7 @@ from nexus_core.config.yaml.tree import (
     under,
 )
 from nexus_core.contract.values import CallOptions
+from nexus_core.toolkit.suggest import instead
 
 _GENERATE = {spec.name: spec for spec in keys_of(GenerateKeys)}
 _TIMEOUTS = ("tool_timeout", "approval_timeout")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nexus_core.config.keys import InputKeys, keys_of
-from nexus_core.config.names import identifies, instead
+from nexus_core.config.names import identifies
 from nexus_core.config.options import Options
 from nexus_core.config.spec import InputSpec
 from nexus_core.config.yaml.problems import Problems, SourceLocation, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
+from nexus_core.toolkit.suggest import instead
 
 
 def read_inputs(node: Node | None, options: Options) -> tuple[InputSpec, ...] | None:

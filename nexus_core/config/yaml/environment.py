@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from attrs import evolve, frozen
 
-from nexus_core.config.names import close
 from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.scalars import resolve
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, UnreadableNode
+from nexus_core.toolkit.suggest import did_you_mean
 
 _VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}"
 _PIECES = re.compile(rf"\$\$\{{|{_VARIABLE}|\$\{{")
@@ -89,7 +89,7 @@ class _Interpolation:
         if default is None and isinstance(self.environment, CompletedEnvironment):
             return self.environment.substitute
         if default is None:
-            hint = close(name, self.environment)
+            hint = did_you_mean(name, self.environment)
             message = f"the environment variable {name} is not set{hint}; set it, or give a default: ${{{name}:-...}}"
             self.problems.error("E001", node.place, message)
         return default

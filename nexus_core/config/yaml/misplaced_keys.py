@@ -27,13 +27,13 @@ from nexus_core.config.keys import (
     TemplateTextKeys,
     keys_of,
 )
-from nexus_core.config.names import close
 from nexus_core.config.option_types import alternatives, element, is_mapping, is_record, kind_of, mapped
 from nexus_core.config.policy_keys import BreakerKeys, CacheKeys, CallsKeys, LimitKeys, RetryKeys
 from nexus_core.config.yaml.problems import MOST_SHOWN, Problems, SourceLocation
 from nexus_core.config.yaml.tree import MappingEntry, MappingNode, Node, ScalarNode, SequenceNode, is_text
 from nexus_core.contract.components import Kind, options_of
 from nexus_core.contract.protocols import Source, Template
+from nexus_core.toolkit.suggest import did_you_mean
 
 _DEEPEST = 3
 """So many mappings below a neighbour are looked into."""
@@ -120,7 +120,7 @@ class MisplacedKeys:
         # A mapping with names of the user's choice takes any, if it is empty and right before.
         before = entries.get(others[0]) if others else None
         empty = before is not None and isinstance(before.value, ScalarNode) and before.value.value is None
-        if empty and any(map(is_mapping, alternatives(known[others[0]]))) and not close(stray.key.text, known):
+        if empty and any(map(is_mapping, alternatives(known[others[0]]))) and not did_you_mean(stray.key.text, known):
             yield others[0], (MappingNode((stray,), stray.key.place), (), "")
 
     def _within(self, stray: MappingEntry, node: Node | None, annotation: Any, depth: int) -> _Found | None:

@@ -30,7 +30,7 @@ from nexus_core.toolkit.embedding.embedder import (
     TextEmbedder,
 )
 from nexus_core.toolkit.embedding.model_folders import expand_home
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import did_you_mean, instead
 
 ONNX_FILE = "model.onnx"
 """What a folder holds that is run by onnxruntime."""
@@ -180,7 +180,7 @@ class EmbedderRegistry:
         if name not in self._made:
             point = self._kinds.get(name)
             if point is None:
-                raise PluginError(f"no kind of embedder is named {name!r}; installed: {listed(self.names) or 'none'}")
+                raise PluginError(f"no kind of embedder is named {name!r}{instead(name, self.names, 'installed')}")
             try:
                 made = point.load()()
             except Exception as error:

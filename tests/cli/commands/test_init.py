@@ -80,7 +80,7 @@ def test_what_is_there_stays_but_for_the_file_that_is_forced(
     (empty_folder / ".gitignore").write_text("build")
     assert nexus("init", "--yes") == 2
     said = capfd.readouterr().err
-    assert "assistant.yaml and own_ranker.py are there" in said
+    assert "assistant.yaml and 1 more file would be overwritten: nothing was written" in said
     assert "--force assistant.yaml" in said
     assert sorted(path.name for path in empty_folder.iterdir()) == [
         ".env.example", ".gitignore", "assistant.yaml", "own_ranker.py",

@@ -240,7 +240,7 @@ def test_a_word_that_is_no_path_stays_the_name_of_a_connector(folder: Path, caps
     """A plugin's, or one that nobody has; and a folder has no endpoint."""
     path = folder.parent / "n.yaml"
     assert lint(path, "extractive", capsys) == ""
-    assert "no plugin is named 'mian'" in lint(path, "mian", capsys)
+    assert "no connector is named 'mian'" in lint(path, "mian", capsys)
     assert "is for connectors" in lint(path, "./judge, method: endpoint", capsys)
 
 

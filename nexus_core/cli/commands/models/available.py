@@ -18,7 +18,7 @@ from nexus_core.engine.json_shapes import prices_json
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.toolkit.http.service_connector import ServiceConnector
 from nexus_core.toolkit.stored_secrets import stored_names
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead, listed
 
 EPILOG = """\b
 Examples:
@@ -76,7 +76,7 @@ def connectors_named(names: Sequence[str]) -> list[InstalledConnector]:
     found = {each.name: each for each in installed_connectors()}
     for name in names:
         if name not in found:
-            raise UsageError(f"no connector is named {name!r}{did_you_mean(name, found)}; installed: {listed(found)}")
+            raise UsageError(f"no connector is named {name!r}{instead(name, found, 'installed')}")
     return [found[name] for name in names or found]
 
 

@@ -21,7 +21,7 @@ from nexus_core.toolkit.embedding.model_folders import (
     remove_model,
 )
 from nexus_core.toolkit.embedding.registry import installed_embedders
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import instead
 
 
 @click.command("installed")
@@ -63,10 +63,7 @@ def install(name: str, source: str | None) -> None:
     """
     kinds = installed_embedders().installable()
     if name not in kinds:
-        hint = did_you_mean(name, kinds)
-        raise UsageError(
-            f"no model that can be installed is named {name!r}{hint}; there are: {listed(kinds) or 'none'}"
-        )
+        raise UsageError(f"no model that can be installed is named {name!r}{instead(name, kinds, 'there are')}")
     model = kinds[name].install(None if source is None else Path(source), lambda line: echo(line, err=True))
     echo(f"{model.name}: {model.size / 1e6:,.0f} MB in {model.folder}")
 
@@ -77,9 +74,7 @@ def remove(name: str) -> None:
     """Remove the model NAME from this machine."""
     known = model_names()
     if name not in known or not remove_model(name):
-        raise UsageError(
-            f"no model {name!r} is installed{did_you_mean(name, known)}; installed: {listed(known) or 'none'}"
-        )
+        raise UsageError(f"no model {name!r} is installed{instead(name, known, 'installed')}")
     echo(f"{name} is removed")
 
 
