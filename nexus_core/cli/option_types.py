@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import yaml
 
+from nexus_core import structured
 from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
 from nexus_core.toolkit.filters import Filter, parse_filter
@@ -105,3 +108,20 @@ def _seconds(text: str, *, bare: bool = True) -> float | None:
     """Return a duration in seconds; `bare` numbers are seconds."""
     found = seconds(text)
     return seconds(f"{text}s") if found is None and bare else found
+
+
+def json_schema(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    """Return a JSON Schema that is given as JSON or as the name of a file of JSON, checked; `None` without one."""
+    if text is None:
+        return None
+    name = "" if text.lstrip().startswith("{") else text
+    try:
+        schema = json.loads(Path(name).read_text("utf-8") if name else text)
+        structured.check_schema(schema)
+    except structured.InvalidSchemaError as error:
+        raise click.BadParameter(str(error)) from error
+    except OSError as error:
+        raise click.BadParameter(f"{name} cannot be read: {error.strerror}; a schema itself begins with {{") from error
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{name or 'what is given'} is no JSON: {error}") from error
+    return schema

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from stat import S_ISFIFO
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,14 @@ from attrs import frozen
 from nexus_core.cli.approval_prompt import approve_option
 from nexus_core.cli.commands.explain import show_explanation
 from nexus_core.cli.commands.run import respond
-from nexus_core.cli.default_model import DefaultModel, choose_model, choose_recorded, show_model
+from nexus_core.cli.default_model import OFFLINE, DefaultModel, choose_model, choose_recorded, show_model
 from nexus_core.cli.event_loop import run
+from nexus_core.cli.option_types import json_schema
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import line, plain
 from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import (
+    KEY,
     PIPELINE,
     STDIN_ARGUMENT,
     StoreOnDemand,
@@ -36,7 +39,7 @@ from nexus_core.cli.run_options import (
 from nexus_core.cli.store_option import store_option, with_store
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.values import Value
+from nexus_core.contract.values import CallOptions, Value
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
 from nexus_core.toolkit.lazy_module import LazyModule
@@ -60,6 +63,8 @@ Examples:
   git diff | nexus ask "what changed?"
   git diff | nexus ask handbook -f - "Does this keep to our rules?"
   nexus ask handbook "And who approves it?" --model gpt-4o --conversation monday
+  nexus ask -f invoice.pdf "Who gets how much?" --schema '{"properties": {"to": {}, "total": {"type": "number"}}}'
+  nexus ask handbook "What is a sink?" --system "Answer in one sentence."
   nexus ask handbook "What is a sink?" --explain
   nexus ask handbook "What is a sink?" --pipeline my.yaml
 
@@ -87,6 +92,13 @@ the context that is asked; ${NEXUS_CONTEXT} is its name.
 @click.option(
     "--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of --pipeline."
 )
+@click.option("--system", metavar="TEXT", help="Instructions beside those of the default pipeline.")
+@click.option(
+    "--schema",
+    metavar="FILE|JSON",
+    callback=json_schema,
+    help="Answer with JSON that matches this JSON Schema: a file, or the schema itself.",
+)
 @click.option("--conversation", metavar="ID", help="Go on with this conversation, or begin it.")
 @click.option("--explain", is_flag=True, help="Show what would be sent, and why, and send nothing.")
 @attach_option
@@ -102,25 +114,31 @@ the context that is asked; ${NEXUS_CONTEXT} is its name.
 @store_option
 def command(
     name: str, question: str | None, files: tuple[str, ...], pipeline: str | None, model: str | None, explain: bool,
-    **request: Any,
+    system: str | None, schema: Any, **request: Any,
 ) -> None:  # fmt: skip
     """Ask a QUESTION of a CONTEXT, of files or of what is piped in, and print the answer with its sources.
 
     QUESTION may be several words, or - to read it from standard input. Without a CONTEXT the question is asked of what
     -f names, or of standard input. `nexus context list` lists the contexts.
     """
+    if pipeline and system is not None:
+        raise UsageError("--system is for the default pipeline: write it into the `prompt` of yours")
     asked_of = _subject(name, question, files)
     query = asked_of.query
     context = asked_of.context
     environment = {**os.environ, "NEXUS_CONTEXT": context.name if context else ""}
     replay = request.pop("replay")
     chosen = None if pipeline else _model(model, environment, replay, sends=not explain)
+    if chosen and schema is not None and chosen.name == OFFLINE and not explain:
+        raise UsageError(f"--schema needs a model, and offline only quotes: set {KEY}, or run nexus secrets set openai")
     again = repeatable(
         "ask",
         [context.name] if context else [],
         [
             ("--model", model),
             ("--pipeline", os.path.abspath(pipeline) if pipeline else None),
+            ("--system", system),
+            ("--schema", None if schema is None else json.dumps(schema)),
             *(("--file", file if "://" in file else os.path.abspath(file)) for file in asked_of.files),
             *(("--allow-program", name) for name in request["programs"]),
         ],
@@ -138,7 +156,7 @@ def command(
         show_model(chosen, model)
     loaded = Pipeline.load(
         Path(pipeline) if pipeline else PIPELINE,
-        overrides=() if pipeline else _overrides(context, read),
+        overrides=() if pipeline else (*_overrides(context, read), *_instructions(system, schema)),
         shared=SharedResources(programs=request.pop("programs")),
         conversations=kept.conversations,
         answers=kept if recording["interceptor"] is None else None,
@@ -150,6 +168,7 @@ def command(
         "context_id": context.name if context else None,
         "attachments": request.pop("attachments"),
         "items": read.items if read else (),
+        "options": None if schema is None else CallOptions(response_schema=schema),
     }
     if explain:
         show_explanation(loaded, kept, query, asked, as_json=request["as_json"])
@@ -248,6 +267,15 @@ def _model(model: str | None, environment: dict[str, str], replay: Path | None, 
     if replay is not None:
         return choose_recorded(model, environment, replay)
     return choose_model(model, environment, sends=sends)
+
+
+def _instructions(system: str | None, schema: Any) -> Iterator[str]:
+    """Yield what is changed in the default pipeline for instructions, and for an answer that has a schema."""
+    if system is not None:
+        text = json.dumps(system).replace("${", "$${")
+        yield f"steps[2].prompt.template={{use: qa, instructions: {text}}}"
+    if schema is not None:
+        yield "models.openai.fallback=[]"  # sentences that are quoted match no schema
 
 
 def _overrides(context: Context | None, read: question_files.QuestionFiles | None) -> tuple[str, ...]:

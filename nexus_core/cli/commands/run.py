@@ -174,7 +174,7 @@ def _print_answer(answer: Answer, as_json: bool, streamed: bool, remarks: HeldWa
     echo("" if streamed else answer.text)
     for call in answer.tool_calls:
         echo(f"[calls {call.name} with {call.arguments}]")
-    print_sources(answer)
+    print_sources(answer, err=answer.has_value)  # JSON stands alone
     print_notes(answer, remarks)
 
 
@@ -251,13 +251,13 @@ def failure_of(event: RunFailed) -> Exception:
     return event.error or RunError(event.message)
 
 
-def print_sources(answer: Answer) -> None:
+def print_sources(answer: Answer, *, err: bool = False) -> None:
     """Print the items that the answer cites, under the numbers it cites them by."""
     lines = source_lines(answer)
     if lines:
-        echo("\nSources:")
+        echo("\nSources:", err=err)
     for each in lines:
-        echo(f"  {each}")
+        echo(f"  {each}", err=err)
 
 
 def source_lines(answer: Answer) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -170,3 +171,46 @@ async def test_the_packaged_pipeline_lets_a_model_of_openai_rewrite(tmp_path: Pa
     assert [(row.purpose, row.outcome) for row in answer.attempts] == [("rewrite", "ok"), ("answer", "ok")]
     assert (answer.text, answer.prompt.searched) == ("The team lead.", "leave approval by the team lead")
     assert answer.prompt.items[0].item.id == "leave.md"
+
+
+SCHEMA = {"type": "object", "properties": {"days": {"type": "integer"}}, "required": ["days"]}
+
+
+async def test_ask_takes_instructions_and_the_schema_of_the_answer_for_one_question(
+    nexus: Nexus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Both reach the service beside the rules of the pipeline; what comes is validated, and printed without sources."""
+    (tmp_path / "days.json").write_text(json.dumps(SCHEMA))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    replies = ('{"days": 5, "from": "[1]"}', '{"days": "five"}', '{"days": "five"}')
+    async with ScriptedUpstream(*(answers.json_answer(answers.completion(each)) for each in replies)) as upstream:
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.url)
+        asked = ("ask", "handbook", QUESTION, "--schema")
+        first = await asyncio.to_thread(nexus, *asked, "days.json", "--system", 'Say "${HOME}" {{ 7 * 7 }}: x')
+        second = await asyncio.to_thread(nexus, *asked, json.dumps(SCHEMA))
+    assert (first[0], json.loads(first[1])["days"]) == (0, 5), first[2]
+    assert "[1] Leave" in first[2]
+    body = upstream.requests[0].json()
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["days"]
+    assert 'Say "${HOME}" {{ 7 * 7 }}: x' in body["messages"][0]["content"]
+    assert "from nothing else" in body["messages"][0]["content"]
+    # Asked for once more, and not quoted in place of it.
+    assert (second[0], second[1], len(upstream.requests)) == (1, "", 3)
+    assert "/days" in second[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schema", "nowhere.json"], "nowhere.json cannot be read: No such file or directory"),
+        (["--schema", "{"], "what is given is no JSON"),
+        (["--schema", '{"type": "strng"}'], "the JSON Schema cannot be used at `/type`"),
+        (["--schema", "{}"], "--schema needs a model"),
+        (["--pipeline", "leave.md", "--system", "x"], "--system is for the default pipeline"),
+    ],
+    ids=["file", "json", "schema", "offline", "pipeline"],
+)
+def test_a_schema_and_instructions_that_cannot_be_are_refused(nexus: Nexus, arguments: list[str], message: str) -> None:
+    """Before anything is sent."""
+    code, out, err = nexus("ask", "handbook", QUESTION, *arguments)
+    assert (code, out, message in err) == (2, "", True), err
