@@ -171,9 +171,61 @@ def test_an_address_is_told_with_the_variable_of_a_key(capsys: pytest.CaptureFix
     assert '"https://example.com/nexus/mcp"' in told(capsys, "--url", "https://example.com/nexus/mcp")
 
 
+def test_an_entry_is_written_beside_what_is_there_and_a_copy_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the file of the client, which is made where there is none; also through a link, and twice."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE", "APPDATA", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    there = {"theme": "dark", "mcpServers": {"other": {"command": "x"}}}
+    file, real = tmp_path / "home/.cursor/mcp.json", tmp_path / "dotfiles.json"
+    file.parent.mkdir(parents=True)
+    real.write_text("\N{BYTE ORDER MARK}" + json.dumps(there), "utf-8")
+    real.chmod(0o640)
+    file.symlink_to(real)
+    shown = told(capsys, "--client", "cursor", "--write")
+    entry = json.loads(shown)["mcpServers"]["contextnexus"]
+    told(capsys, "--client", "cursor", "--write", "--name", "again")
+    servers = {"other": {"command": "x"}, "contextnexus": entry, "again": entry}
+    assert json.loads(real.read_text("utf-8")) == {"theme": "dark", "mcpServers": servers}
+    assert (file.is_symlink(), real.stat().st_mode & 0o777) == (True, 0o640)
+    assert json.loads((tmp_path / "dotfiles.json.bak").read_text("utf-8-sig")) == there
+    assert (tmp_path / "dotfiles.json.bak2").exists()
+    for client, key in (("claude-desktop", "mcpServers"), ("vscode", "servers"), ("other", "mcpServers")):
+        whole = json.loads(told(capsys, "--client", client, "--write"))
+        (written,) = [path for path in tmp_path.rglob("*.json") if path not in (real, file)]
+        assert json.loads(written.read_text("utf-8")) == whole
+        assert [*whole] == [key]
+        written.unlink()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"mcpServers": {}, // mine\n}', "no plain JSON"), ("[]", "no mapping `mcpServers`"),
+        ('{"mcpServers": 1}', "no mapping `mcpServers`"), ('{"a": 1, "a": 2}', "a key stands twice"),
+        ("{", "no plain JSON"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_understood_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    """The entry is printed all the same, and nothing else comes to be there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".mcp.json").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(["mcp", "install", "--client", "other", "--write"])
+    captured = capsys.readouterr()
+    assert (ended.value.code, said in captured.err, "mcpServers" in captured.out) == (2, True, True), captured.err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(".mcp.json", text)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--write"], "add --client, one of claude-desktop, vscode, cursor and other"),
+        (["--write", "--client", "zed"], "--write is for the clients"),
         (["--url", "nexus.example.com"], "no address of a server"),
         (["--url", "https://me:secret@nexus.example.com/mcp"], "no address of a server"),
         (["--url", "https://nexus.example.com/mcp", "--store", "x"], "leave PIPELINES, --store and --allow"),

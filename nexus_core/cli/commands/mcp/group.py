@@ -11,7 +11,7 @@ from nexus_core.cli.main import ImpliedGroup
 SERVE = "serve"
 COMMANDS = {
     SERVE: "Serve pipelines over stdin and stdout; `nexus mcp [PIPELINES...]` for short.",
-    "install": "Print what the usual clients are told, so that they start it or ask a server.",
+    "install": "Print, or write, what the usual clients are told, so that they start it or ask a server.",
 }
 EPILOG = """\b
 Examples:
@@ -20,6 +20,7 @@ Examples:
   nexus mcp pipelines/ --store ~/handbook-store
   nexus mcp pipelines/ --allow-program mcp-server-time
   nexus mcp install
+  nexus mcp install --client cursor --write
   nexus mcp install pipelines/ --client claude-code
   nexus mcp install --url https://nexus.example.com/mcp --client vscode
 

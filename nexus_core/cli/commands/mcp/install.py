@@ -1,4 +1,4 @@
-"""`nexus mcp install`: what the usual clients are told. It is printed, and written nowhere."""
+"""`nexus mcp install`: what the usual clients are told: it is printed and, where that is asked for, written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 import click
 from attrs import frozen
 
+from nexus_core.cli.commands.mcp.client_file import desktop_file, write_entry
 from nexus_core.cli.option_types import named_paths
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.run_options import programs_option
 from nexus_core.contract.errors import UsageError
+from nexus_core.toolkit.suggest import listed
 
 DEFAULT = "pipelines"
 _PATH = "/mcp"
@@ -49,13 +51,32 @@ class McpEntry:
         return {"url": self.url, **headers}
 
 
-def _claude_desktop(entry: McpEntry) -> str:
+@frozen(kw_only=True)
+class McpClient:
+    """A client: where its entry goes, and what the entry is."""
+
+    where: str
+    told: Callable[[McpEntry], dict[str, Any]] | None = None
+    """The entry, for a client with a file of JSON."""
+    key: str = "mcpServers"
+    """Below which its file has all entries."""
+    file: Callable[[], Path] | None = None
+    """Returns the file, where it is one of plain JSON."""
+
+    def text(self, entry: McpEntry) -> str:
+        """Return what is pasted into its file, or typed in a shell."""
+        if self.told is None:
+            return _claude_code(entry)
+        return json.dumps({self.key: {entry.name: self.told(entry)}}, indent=2, ensure_ascii=False)
+
+
+def _claude_desktop(entry: McpEntry) -> dict[str, Any]:
     if not entry.url:
-        return _json({"mcpServers": {entry.name: entry.program}})
+        return entry.program
     # Its file takes programs alone: this one hands on to an address, and fills in what the environment has.
     header = ["--header", "Authorization:${AUTH_HEADER}"] if entry.key_variable else []
     told: dict[str, Any] = {"command": "npx", "args": ["-y", "mcp-remote", entry.url, *header]}
-    return _json({"mcpServers": {entry.name: told | ({"env": {"AUTH_HEADER": _PLACEHOLDER}} if header else {})}})
+    return told | ({"env": {"AUTH_HEADER": _PLACEHOLDER}} if header else {})
 
 
 def _claude_code(entry: McpEntry) -> str:
@@ -67,39 +88,42 @@ def _claude_code(entry: McpEntry) -> str:
     return shlex.join(words)
 
 
-def _vscode(entry: McpEntry) -> str:
+def _vscode(entry: McpEntry) -> dict[str, Any]:
     if entry.url:
-        return _json({"servers": {entry.name: {"type": "http", **entry.remote(_bearer(entry, "${env:%s}"))}}})
-    return _json({"servers": {entry.name: {"type": "stdio", **entry.program}}})
+        return {"type": "http", **entry.remote(_bearer(entry, "${env:%s}"))}
+    return {"type": "stdio", **entry.program}
 
 
-def _cursor(entry: McpEntry) -> str:
-    told = entry.remote(_bearer(entry, "${env:%s}")) if entry.url else entry.program
-    return _json({"mcpServers": {entry.name: told}})
+def _cursor(entry: McpEntry) -> dict[str, Any]:
+    return entry.remote(_bearer(entry, "${env:%s}")) if entry.url else entry.program
 
 
-def _zed(entry: McpEntry) -> str:
-    told = entry.remote(_PLACEHOLDER) if entry.url else {"source": "custom", **entry.program}
-    return _json({"context_servers": {entry.name: told}})
+def _zed(entry: McpEntry) -> dict[str, Any]:
+    return entry.remote(_PLACEHOLDER) if entry.url else {"source": "custom", **entry.program}
 
 
-def _any_client(entry: McpEntry) -> str:
-    told = {"type": "http", **entry.remote(_bearer(entry, "${%s}"))} if entry.url else entry.program
-    return _json({"mcpServers": {entry.name: told}})
+def _any_client(entry: McpEntry) -> dict[str, Any]:
+    return {"type": "http", **entry.remote(_bearer(entry, "${%s}"))} if entry.url else entry.program
 
 
-CLIENTS: Mapping[str, tuple[str, Callable[[McpEntry], str]]] = {
-    "claude-desktop": (
-        "Claude Desktop, claude_desktop_config.json (Settings, Developer, Edit Config)",
-        _claude_desktop,
+CLIENTS: Mapping[str, McpClient] = {
+    "claude-desktop": McpClient(
+        where="Claude Desktop, claude_desktop_config.json (Settings, Developer, Edit Config)",
+        told=_claude_desktop, file=desktop_file,
     ),
-    "claude-code": ("Claude Code, in a shell", _claude_code),
-    "vscode": ("VS Code, .vscode/mcp.json", _vscode),
-    "cursor": ("Cursor, ~/.cursor/mcp.json or .cursor/mcp.json", _cursor),
-    "zed": ("Zed, settings.json", _zed),
-    "other": ("Other clients, and .mcp.json of a project", _any_client),
-}
-"""By client, where its entry goes, and what writes it."""
+    "claude-code": McpClient(where="Claude Code, in a shell"),
+    "vscode": McpClient(
+        where="VS Code, .vscode/mcp.json", told=_vscode, key="servers", file=lambda: Path(".vscode/mcp.json")
+    ),
+    "cursor": McpClient(
+        where="Cursor, ~/.cursor/mcp.json or .cursor/mcp.json", told=_cursor,
+        file=lambda: Path.home() / ".cursor/mcp.json",
+    ),
+    "zed": McpClient(where="Zed, settings.json", told=_zed, key="context_servers"),
+    "other": McpClient(
+        where="Other clients, and .mcp.json of a project", told=_any_client, file=lambda: Path(".mcp.json")
+    ),
+}  # fmt: skip
 
 
 def _server_name(context: click.Context, option: click.Parameter, name: str) -> str:
@@ -117,6 +141,7 @@ def _variable(context: click.Context, option: click.Parameter, name: str) -> str
 @click.command("install")
 @click.argument("pipelines", nargs=-1, callback=named_paths)
 @click.option("--client", type=click.Choice([*CLIENTS]), help="Print the entry of this client alone.")
+@click.option("--write", is_flag=True, help="Put it into the file of --client, too, beside what is there.")
 @click.option("--name", default="contextnexus", show_default=True, callback=_server_name, help="The server's name.")
 @click.option("--url", metavar="URL", help="The address of a server, such as https://nexus.example.com/mcp.")
 @click.option(
@@ -129,19 +154,28 @@ def _variable(context: click.Context, option: click.Parameter, name: str) -> str
     help="A file with the URL of the store in its first line.",
 )  # fmt: skip
 @programs_option
-def command(client: str | None, url: str | None, **given: Any) -> None:
+def command(client: str | None, write: bool, url: str | None, **given: Any) -> None:
     """Print what clients are told so that they start `nexus mcp PIPELINES`, or ask the server at --url.
 
-    Nothing is written. Keys are never printed: an entry names the environment variable that has one.
+    With --write the entry is put into the file of the client, too: for claude-desktop, vscode and other (files of this
+    folder) and cursor (in your home). A copy of the file as it was is kept, and all else in it stays. Keys are never
+    printed: an entry names the environment variable that has one.
     """
     entry = _remote_entry(url, **given) if url is not None else _program_entry(**given)
-    if client is not None:
-        where, write = CLIENTS[client]
-        echo(where, err=True)
-        echo(write(entry))
-        return
-    for where, write in CLIENTS.values():
-        echo(f"{where}:\n\n{write(entry)}\n")
+    chosen = None if client is None else CLIENTS[client]
+    if write and (chosen is None or chosen.file is None):
+        writable = listed(name for name, each in CLIENTS.items() if each.file is not None)
+        raise UsageError(f"--write is for the clients with a file of plain JSON: add --client, one of {writable}")
+    for each in CLIENTS.values() if chosen is None else ():
+        echo(f"{each.where}:\n\n{each.text(entry)}\n")
+    if chosen is not None:
+        echo(chosen.where, err=True)
+        echo(chosen.text(entry))
+    if write and chosen is not None and chosen.file is not None and chosen.told is not None:
+        path = chosen.file()
+        before = write_entry(path, chosen.key, entry.name, chosen.told(entry))
+        kept = "" if before is None else f"; as it was it is in {before}"
+        echo(f"written to {path}{kept}: restart the client", err=True)
 
 
 def _remote_entry(
@@ -206,7 +240,3 @@ def _executable() -> list[str]:
 
 def _bearer(entry: McpEntry, shape: str) -> str:
     return f"Bearer {shape % entry.key_variable}"
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False)
