@@ -64,6 +64,7 @@ from nexus_core.contract.errors import (
     QuotaError as QuotaError,
     RankerError as RankerError,
     RateLimitError as RateLimitError,
+    RequestCapError as RequestCapError,
     ResponseTooLargeError as ResponseTooLargeError,
     RunError as RunError,
     SchemaMismatchError as SchemaMismatchError,

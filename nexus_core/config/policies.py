@@ -83,7 +83,12 @@ class CallPolicy(Value):
     stream_deadline_s: float = 600.0
     """Of a stream to its end, and of its last target."""
     attempts: int = 6
-    """Upstream requests of one call at most, over all targets."""
+    """Upstream requests of one call at most, over all targets; of a step with tools in all its rounds.
+
+    What its tools have other pipelines ask for is counted there, too.
+    """
+    requests: int | None = None
+    """Upstream requests of one run at most, those of called pipelines included; `None` is no limit."""
     targets: int = 3
     """Models of a chain that one call tries at most."""
     patience_s: float = 2.0

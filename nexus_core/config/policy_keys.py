@@ -101,7 +101,12 @@ class CallsKeys:
         le=_DAY_S,
     )
     stream_deadline: Duration = option(600.0, help="Longest for a streamed answer, to its end.", gt=0, le=_DAY_S)
-    attempts: int = option(6, help="Most requests of one call, over all models.", ge=1, le=30)
+    attempts: int = option(
+        6, help="Most requests of one call, over all models; of a step with tools, in all its rounds.", ge=1, le=1000
+    )
+    requests: int | None = option(
+        None, help="Most requests of one run, with the pipelines that it calls.", ge=1, le=100_000
+    )
     targets: int = option(3, help="Most models that one call tries.", ge=1, le=30)
     patience: Duration = option(
         2.0, help="Where another model is left, a longer wait than this is not made.", ge=0, le=3600

@@ -15,6 +15,7 @@ NexusError
     ├── TemplateError         a template or expression could not be rendered
     ├── ToolError             a tool could not do what it was called for; the model reads why
     ├── ToolRoundsError       the model still calls tools when it has to answer
+    ├── RequestCapError       all requests were made that a pipeline allows
     ├── PromptTooLongError    what must be in the prompt does not fit the model's window
     ├── StepTimeoutError      a step took longer than its `timeout`
     ├── NoAnswerError         every model of a chain failed; carries what each of them said
@@ -148,6 +149,10 @@ class ToolError(RunError):
 
 class ToolRoundsError(RunError):
     """The model calls a tool in the last of its rounds, in which there are none: there is no answer."""
+
+
+class RequestCapError(RunError):
+    """All upstream requests were made that a pipeline allows, retries and called pipelines included; it says which."""
 
 
 class StepTimeoutError(RunError):

@@ -157,6 +157,7 @@ class ComponentModel(BindableModel):
             chain=chain,
             asked=asked,
             options=options,
+            allowance=scope.allowance,
             deadline_s=scope.left_s(),
             is_heard=scope.is_heard,
             owner=scope.owner,

@@ -222,7 +222,7 @@ class _Rehearsal:
             self.notes.append(f"{label} is not run: what follows is shown as if it had changed nothing")
             return _not_run(step.keep_as, state)
         called = self.plan.called.plans[step.pipeline.path]
-        inner = enter(evolve(scope, calls_from=scope.place(step.index, f"{step.path}.call")))
+        inner = enter(called, evolve(scope, calls_from=scope.place(step.index, f"{step.path}.call")))
         begun = called.begin(*step.resolve(state))
         return step.add(state, result_of(called, await self.run(called.steps_for("items"), begun, inner), "items"))
 

@@ -22,6 +22,7 @@ from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Approve, PipelineInput, TraceContext, Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Item, Message, Part
+from nexus_core.engine.calls.call import allow_run
 from nexus_core.engine.component_models import check_vectors, find_embedding_ranker
 from nexus_core.engine.composition.called_pipelines import complete_inputs, declared_inputs
 from nexus_core.engine.composition.traversal import inner_steps
@@ -421,6 +422,7 @@ class Pipeline:
             model=model,
             options=options or NOTHING_ASKED,
             attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
+            allowance=allow_run(self.name, self._plan.attempts.policy.requests),
         )
         memory = None
         if conversation_id is not None:

@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.protocols import Template
 from nexus_core.contract.values import CallOptions, Completion, FollowUp, Message
-from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.call import Allowance, Call
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.calls.prompt_fitting import reserve
 from nexus_core.engine.models import Model, ModelRegistry
@@ -97,7 +97,7 @@ class QueryRewriter:
             chain=(model,),
             purpose="rewrite",
             options=CallOptions(max_tokens=reserve(model.info, CallOptions())),
-            attempts=1,
+            allowance=Allowance(said="rewriting takes", requests=1, above=scope.allowance),
             deadline_s=seconds / SHARE,
             is_heard=scope.is_heard,
             owner=scope.owner,

@@ -12,6 +12,7 @@ from nexus_core.contract.answers import Event
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Approve, CallablePipeline, PipelineResult, RunContext, TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Part
+from nexus_core.engine.calls.call import Allowance
 from nexus_core.engine.calls.caller import CallResult
 from nexus_core.engine.packing.packer import Draft
 
@@ -133,6 +134,8 @@ class Scope(RunContext):
     """Runs other pipelines; `None` where the pipeline calls none."""
     approve: Approve | None = None
     """Asks a person before a tool changes something; `None` where that is allowed by the pipeline alone."""
+    allowance: Allowance | None = None
+    """What bounds what is asked for beside the policies of the calls; `None` where nothing does."""
     depth: int = 0
     """How many pipelines have called this one, each the next."""
     called_at: StepPlace | None = None

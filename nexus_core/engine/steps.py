@@ -15,7 +15,7 @@ from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, Message
-from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.call import Allowance, Call
 from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.prompt_fitting import merge_options
 from nexus_core.engine.expansion.expander import Expander
@@ -262,6 +262,8 @@ class Generate:
     """What a tool searches with: the steps before this one that find items."""
     index: int = 0
     path: str = ""
+    pipeline: str = ""
+    """The name of the one that it is a step of."""
 
     async def __call__(self, state: State, scope: Scope) -> State:
         """Return the state with the whole answer."""
@@ -287,9 +289,19 @@ class Generate:
         return await self._rounds(self.toolbox, state, scope).first_call(connects=connects)
 
     def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> ToolRounds:
-        search = None if self.search is None else partial(self.search, state, scope)
-        run = evolve(scope, searching=search, calls_from=scope.place(self.index, f"{self.path}.tools"))
-        return ToolRounds(caller=self.attempts, toolbox=toolbox, first=self.call(state, scope), scope=run)
+        most = self.attempts.policy.attempts
+        allowance = Allowance(
+            said=f"`calls.attempts` of pipeline {self.pipeline!r} allows {self.path} and what its tools call ({most})",
+            requests=most,
+            tool_calls=toolbox.calls,
+            components=False,
+            above=scope.allowance,
+        )
+        within = evolve(scope, allowance=allowance)
+        search = None if self.search is None else partial(self.search, state, within)
+        run = evolve(within, searching=search, calls_from=scope.place(self.index, f"{self.path}.tools"))
+        first = self.call(state, scope)
+        return ToolRounds(caller=self.attempts, toolbox=toolbox, first=first, scope=run, allowance=allowance)
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""
@@ -315,6 +327,7 @@ class Generate:
             run_id=scope.run_id,
             draft=draft,
             chain=chain,
+            allowance=scope.allowance,
             options=options,
             deadline_s=None if scope.ends_at is None else scope.left_s(),
             allow_empty=self.into_query,  # the query stays as it is then

@@ -126,6 +126,7 @@ class StepBuilder:
                     search=None if spec.tools is None else StepSearch.of(before),
                     index=spec.index,
                     path=spec.path,
+                    pipeline=self.pipeline,
                 )
         return PlannedStep(index=spec.index, path=spec.path, verb=verb, step=step, when=when, timeout_s=spec.timeout_s)
 

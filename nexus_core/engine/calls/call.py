@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from nexus_core.config.policies import CallPolicy
 from nexus_core.contract.answers import Event
+from nexus_core.contract.errors import RequestCapError
 from nexus_core.contract.models import ModelInfo
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import TraceContext
@@ -26,6 +27,8 @@ from nexus_core.toolkit.timers import Timer
 from nexus_core.toolkit.tokens.counter import token_counter
 
 Emit = Callable[[Event], None]
+MOST_REQUESTS = 100_000
+"""That a pipeline may declare."""
 
 
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
@@ -45,6 +48,104 @@ class EmbedOrRerankRequest:
         return prompt_tokens(self.prompt, info, options)
 
 
+@define(kw_only=True, eq=False, repr=False)
+class Allowance:
+    """Upstream requests and calls of tools that are left to something that runs, with all that runs below it.
+
+    What is taken of it is taken of those above it, too, of all or of none, and nothing awaits in between: so none is
+    passed, however much runs at the same time.
+    """
+
+    said: str
+    """Which cap it is, as the error says it."""
+    requests: int
+    tool_calls: int | None = None
+    """`None` is not bounded."""
+    components: bool = True
+    """Whether the requests of rankers and sources count, as those for text always do."""
+    above: Allowance | None = None
+
+    def left(self, *, of_component: bool = False) -> int:
+        """Return how many requests may yet be made."""
+        return min([each.requests for each in self._chain(of_component)], default=MOST_REQUESTS)
+
+    def take(self, *, of_component: bool = False) -> None:
+        """Take one request, just before it is made; raises RequestCapError where none is left."""
+        chain = self._chain(of_component)
+        for each in chain:
+            if each.requests < 1:
+                raise RequestCapError(f"no more requests: all were made that {each.said}")
+        for each in chain:
+            each.requests -= 1
+
+    def give_back(self) -> None:
+        """Give a request for text back that was not made."""
+        for each in self._chain():
+            each.requests += 1
+
+    def reserve(self) -> ReservedRequest:
+        """Take a request for later; raises RequestCapError where none is left."""
+        self.take()
+        return ReservedRequest(self)
+
+    def take_tool_calls(self, wanted: int) -> int:
+        """Take calls of tools, as many of those that are wanted as are left, and return how many these are."""
+        bounds = [each for each in self._chain() if each.tool_calls is not None]
+        taken = min([wanted, *[each.tool_calls or 0 for each in bounds]])
+        for each in bounds:
+            each.tool_calls = (each.tool_calls or 0) - taken
+        return taken
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether a tool may be called."""
+        return all(each.tool_calls is None or each.tool_calls > 0 for each in self._chain())
+
+    def _chain(self, of_component: bool = False) -> list[Allowance]:
+        chain: list[Allowance] = []
+        each: Allowance | None = self
+        while each is not None:
+            if each.components or not of_component:
+                chain.append(each)
+            each = each.above
+        return chain
+
+
+def allow_run(pipeline: str, requests: int | None, above: Allowance | None = None) -> Allowance | None:
+    """Return what bounds a run of a pipeline that may make so many requests, those of pipelines it calls included.
+
+    `None` is no bound of its own: then that of what called it holds alone, if there is one.
+    """
+    if requests is None:
+        return above
+    said = f"`calls.requests` of pipeline {pipeline!r} allows one run ({requests})"
+    return Allowance(said=said, requests=requests, above=above)
+
+
+@define(eq=False, repr=False)
+class ReservedRequest:
+    """An allowance of which one request is kept for a call, whatever else takes of it meanwhile."""
+
+    allowance: Allowance
+    _is_kept: bool = field(default=True, init=False)
+
+    def left(self, *, of_component: bool = False) -> int:
+        """Return how many requests may yet be made."""
+        return self._is_kept + self.allowance.left(of_component=of_component)
+
+    def take(self, *, of_component: bool = False) -> None:
+        """Take the one that is kept, then what else is left; raises RequestCapError where nothing is."""
+        if not self._is_kept:
+            self.allowance.take(of_component=of_component)
+        self._is_kept = False
+
+    def release(self) -> None:
+        """Give back what was kept and not used."""
+        if self._is_kept:
+            self._is_kept = False
+            self.allowance.give_back()
+
+
 @frozen(kw_only=True, eq=False, repr=False, slots=False)
 class Call:
     """One logical request to a chain of targets."""
@@ -60,8 +161,8 @@ class Call:
     """What the draft is for, as the rows of the ledger tell it."""
     options: CallOptions = NOTHING_ASKED
     """Over the options of each model."""
-    attempts: int | None = None
-    """Upstream requests at most, where that is fewer than the pipeline allows."""
+    allowance: Allowance | ReservedRequest | None = None
+    """What bounds its requests beside the policy of its pipeline."""
     deadline_s: float | None = None
     """The caller's own, where it is shorter than that of the pipeline."""
     allow_empty: bool = False

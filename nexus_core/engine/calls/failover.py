@@ -20,6 +20,7 @@ from nexus_core.contract.errors import (
     EmptyAnswerError,
     NoAnswerError,
     PromptTooLongError,
+    RequestCapError,
     RunError,
     SchemaMismatchError,
 )
@@ -126,7 +127,7 @@ class Failover:
         if self.alone:
             return None
         now, policy = self.now(), self.setting.policy
-        left = min(self._most_attempts() - self._attempts, policy.targets - self._targets)
+        left = min(self._attempts_left(), policy.targets - self._targets)
         others = len([None for _ in islice(self._others(now), max(left, 0))])
         if not others:
             return None
@@ -220,6 +221,12 @@ class Failover:
         if attempt.permit is None:
             attempt.give_back(None, now)
             raise target.closed_off(now, target.breaker.opens_at(now, alone=self.alone))
+        if (allowance := self.call.allowance) is not None:
+            try:
+                allowance.take(of_component=self.call.asked is not None)
+            except RequestCapError:
+                attempt.give_back(None, now)
+                raise
         self._attempts += 1
         self._on_target += 1
         if self._on_target == 1:
@@ -357,12 +364,12 @@ class Failover:
             return None
         return pause.wait_s
 
-    def _most_attempts(self) -> int:
-        allowed, own = self.setting.policy.attempts, self.call.attempts
-        return allowed if own is None else min(allowed, own)
+    def _attempts_left(self) -> int:
+        left, allowance = self.setting.policy.attempts - self._attempts, self.call.allowance
+        return left if allowance is None else min(left, allowance.left(of_component=self.call.asked is not None))
 
     def _is_out_of_attempts(self) -> bool:
-        return self._attempts >= self._most_attempts()
+        return self._attempts_left() <= 0
 
     def _may_move_on(self, reacts: FailureReaction) -> bool:
         policy = self.setting.policy

@@ -1,7 +1,8 @@
 """Called pipelines: other pipelines that a run calls, by a step or by a tool, for the same caller.
 
-What they ask models for are calls of the run: rows of its ledger, within its time. They have the models, with their
-policies, of their own file; sinks, history, attachments and what the caller says of models are the outer run's.
+What they ask models for are calls of the run: rows of its ledger, within its time and its cap of requests. They have
+the models, with their policies, of their own file; sinks, history, attachments and what the caller says of models are
+the outer run's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nexus_core.contract.answers import CITATION
 from nexus_core.contract.errors import RunError, UsageError
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import CallablePipeline, PipelineInput, PipelineResult
+from nexus_core.engine.calls.call import allow_run
 from nexus_core.engine.calls.caller import Caller
 from nexus_core.engine.composition.planned_steps import PlannedStep, run_steps
 from nexus_core.engine.models import ModelRegistry
@@ -69,12 +71,15 @@ class CalledPlans:
         plan = self.plans.get(pipeline.path)
         if plan is None:
             raise RunError(f"pipeline {pipeline.name!r} is none that this one calls: name its file in an option")
-        inner = enter(scope)
+        inner = enter(plan, scope)
         return result_of(plan, await run_steps(plan.steps_for(take), plan.begin(query, inputs), inner), take)
 
 
-def enter(scope: Scope) -> Scope:
-    """Return what the steps of a pipeline see that is called within a run; raises RunError where it is too deep."""
+def enter(plan: CalledPlan, scope: Scope) -> Scope:
+    """Return what the steps of a pipeline see that is called within a run; raises RunError where it is too deep.
+
+    Its own cap of requests holds beside those of the pipelines that have called it.
+    """
     if scope.depth >= DEEPEST:
         raise RunError(f"pipelines call each other more than {DEEPEST} deep")
     return evolve(
@@ -85,6 +90,7 @@ def enter(scope: Scope) -> Scope:
         calls_from=None,
         searching=None,
         notes=[],
+        allowance=allow_run(plan.name, plan.attempts.policy.requests, scope.allowance),
     )
 
 

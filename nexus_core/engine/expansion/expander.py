@@ -148,6 +148,7 @@ class Expander:
             draft=Draft(template=template, ranking=NO_ITEMS, query=state.search[:LONGEST]),
             chain=models,
             purpose="expand",
+            allowance=scope.allowance,
             options=CallOptions(max_tokens=self.spec.max_tokens),
             deadline_s=self.spec.timeout_s if left_s is None else min(self.spec.timeout_s, left_s / SHARE),
             is_heard=scope.is_heard,

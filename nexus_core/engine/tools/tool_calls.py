@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-from nexus_core.contract.errors import DeadlineError, NexusError, ToolError, describe_error
+from nexus_core.contract.errors import DeadlineError, NexusError, RequestCapError, ToolError, describe_error
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
@@ -149,6 +149,8 @@ async def _called(
             raise DeadlineError("the time that the caller gave the run is up") from error
         run.left_s()  # a person who was waited for may have taken it
         return "timeout", _error(f"there was no result within {timeout_s:g} s")
+    except RequestCapError as error:
+        return "error", _error(f"{error}; answer with what you know")
     except NexusError as error:
         if isinstance(error, DeadlineError):
             raise

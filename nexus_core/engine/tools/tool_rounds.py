@@ -1,7 +1,8 @@
 """Rounds of a generate step with tools: the model is asked, what it calls is run, and so on until it answers.
 
 There are three bounds: the rounds, the calls, and the upstream requests of the whole step, retries and fallbacks
-included, which are as many as `calls.attempts` allows one call. In the last round the model may call nothing.
+included, which are as many as `calls.attempts` allows one call. Requests and calls of the pipelines that its tools run
+count, too; a request for the last round is kept from the beginning on. In that round the model may call nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from math import inf
 
 from attrs import define, evolve, field
 
-from nexus_core.contract.answers import AttemptFinished, Event, ToolFinished
+from nexus_core.contract.answers import Event, ToolFinished
 from nexus_core.contract.errors import DeadlineError, ToolRoundsError
 from nexus_core.contract.events import StreamRestarted, ToolRoundFinished
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import CallOptions, Chunk, Message, ToolCall, ToolCallDelta, Usage
-from nexus_core.engine.calls.call import Call
+from nexus_core.engine.calls.call import Allowance, Call, ReservedRequest
 from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.prompt_fitting import free_tokens, merge_options
 from nexus_core.engine.models import Model
@@ -44,6 +45,8 @@ class ToolRounds:
     first: Call
     scope: Scope
     """With what tools may search."""
+    allowance: Allowance
+    """Of the whole step, with what its tools run."""
     _offered: Mapping[str, OfferedTool] = field(factory=dict, init=False)
     _options: CallOptions = field(init=False)
     _continuation: list[Message] = field(factory=list, init=False)
@@ -52,7 +55,9 @@ class ToolRounds:
     _next_number: int = field(default=0, init=False)
     _round: int = field(default=0, init=False)
     _calls: int = field(default=0, init=False)
-    _requests: int = field(default=0, init=False)
+    _last_request: ReservedRequest | None = field(default=None, init=False)
+    _request: ReservedRequest | None = field(default=None, init=False)
+    """Of the round that runs."""
     _free: int = field(default=0, init=False)
     """Tokens of the window beside the fixed parts of the prompt."""
     _model: Model = field(init=False)
@@ -69,44 +74,49 @@ class ToolRounds:
 
     async def complete(self) -> CallResult:
         """Return the answer; raises as `Caller.complete`, and ToolRoundsError where the model never answers."""
-        await self._begin(streams=False)
-        while True:
-            call, is_last = self._next()
-            result = await self._finished(await self.caller.complete(call, self._emit), call, is_last)
-            if result is not None:
-                return result
+        try:
+            await self._begin(streams=False)
+            while True:
+                call, is_last = self._next()
+                result = await self._finished(await self.caller.complete(call, self._emit), call, is_last)
+                if result is not None:
+                    return result
+        finally:
+            self._release()
 
     async def stream(self) -> AsyncIterator[str | Chunk | CallResult]:
         """Yield the answer as it comes, and at the end what was answered, as `Caller.stream` does.
 
         Text is the answer's only if no call follows: of all rounds but the last it is given when the round is over.
         """
-        await self._begin(streams=True)
-        while True:
-            call, is_last = self._next()
-            self._held.clear()
-            result: CallResult | None = None
-            async with aclosing(self.caller.stream(call, self._emit)) as parts:  # type: ignore[type-var]
-                async for part in parts:
-                    if isinstance(part, CallResult):
-                        result = part
-                    elif is_last or part == "" or _is_thought(part):
-                        yield _text_of(part)
-                    else:
-                        self._held.append(part)
-                        yield ""
-            answered = None if result is None else await self._finished(result, call, is_last)
-            if answered is None:
-                yield ""  # for the events of the round
-                continue
-            if not is_last:
-                for part in self._held:
-                    if shown := _text_of(part):
-                        yield shown
-            if answered.completion.tool_calls:
-                yield Chunk(tool_calls=_deltas(answered.completion.tool_calls))
-            yield answered
-            return
+        try:
+            await self._begin(streams=True)
+            answered = None
+            while answered is None:
+                call, is_last = self._next()
+                self._held.clear()
+                result: CallResult | None = None
+                async with aclosing(self.caller.stream(call, self._emit)) as parts:  # type: ignore[type-var]
+                    async for part in parts:
+                        if isinstance(part, CallResult):
+                            result = part
+                        elif is_last or part == "" or _is_thought(part):
+                            yield _text_of(part)
+                        else:
+                            self._held.append(part)
+                            yield ""
+                answered = None if result is None else await self._finished(result, call, is_last)
+                if answered is None:
+                    yield ""  # for the events of the round
+        finally:
+            self._release()
+        if not is_last:
+            for part in self._held:
+                if shown := _text_of(part):
+                    yield shown
+        if answered.completion.tool_calls:
+            yield Chunk(tool_calls=_deltas(answered.completion.tool_calls))
+        yield answered
 
     async def first_call(self, *, connects: bool) -> Call:
         """Return the request of the first round; without `connects` no tool is asked that is elsewhere."""
@@ -115,6 +125,7 @@ class ToolRounds:
 
     async def _begin(self, *, streams: bool, connects: bool = True) -> None:
         first = self.first
+        self._last_request = self.allowance.reserve()
         client = first.options.tools or ()
         self._offered = await self.toolbox.open(self.scope, client, connects=connects)
         tools = (*[tool.definition for tool in self._offered.values()], *client)
@@ -135,14 +146,19 @@ class ToolRounds:
                 now=self.caller.clock.now,
             )
 
+    def _release(self) -> None:
+        """Give back what was kept for requests that are not made any more."""
+        for kept in (self._request, self._last_request):
+            if kept is not None:
+                kept.release()
+
     def _next(self) -> tuple[Call, bool]:
         """Return the request of the next round, and whether it is the last."""
         self._round += 1
-        left = self.caller.policy.attempts - self._requests
         is_last = (
             self._round >= self.toolbox.rounds
-            or left <= 1
-            or self._calls >= self.toolbox.calls
+            or self.allowance.left() < 1
+            or not self.allowance.has_tool_calls
             or self._is_full
             or self._room_left() < LEAST_ROOM
         )
@@ -156,17 +172,20 @@ class ToolRounds:
             options = evolve(options, tool_choice=None)
         if self._continuation:
             draft = evolve(draft, continuation=(*draft.continuation, *self._continuation))
+        self._request = self._last_request if is_last else self.allowance.reserve()  # nothing has awaited since
         return evolve(
             self.first,
             id=self.first.id if self._round == 1 else self.scope.call_id(),
             draft=draft,
             options=options,
-            attempts=left if is_last else left - 1,
+            allowance=self._request,
             deadline_s=seconds,
         ), is_last
 
     async def _finished(self, result: CallResult, call: Call, is_last: bool) -> CallResult | None:
         """Return the answer, or run what the model has called and return `None`."""
+        if self._request is not None:  # where an answer of the cache was taken, it was not made
+            self._request.release()
         client = {tool.name for tool in self.first.options.tools or ()}
         asked = result.completion.tool_calls
         self._usages.append(result.completion.usage)
@@ -188,7 +207,7 @@ class ToolRounds:
             self._offered,
             self.scope,
             timeout_s=self.toolbox.timeout_s,
-            left=min(there_is_room, self.toolbox.calls - self._calls),
+            left=self.allowance.take_tool_calls(min(len(ours), there_is_room)),
             time_left=self._time_left,
             approvals=self._approvals,
         )
@@ -267,9 +286,7 @@ class ToolRounds:
         )
 
     def _emit(self, event: Event) -> None:
-        if isinstance(event, AttemptFinished):
-            self._requests += 1
-        elif isinstance(event, StreamRestarted):
+        if isinstance(event, StreamRestarted):
             self._held.clear()
         self.scope.emit(event)
 

@@ -30,6 +30,7 @@ class Echo:
     prefix: str = option("", help="Put before the answer.")
     fails: bool = option(False, help="Whether it fails.")
     calls: str = option("", help="A tool to call.")
+    times: int = option(1, help="How often at once.")
 
     @property
     def model_info(self):
@@ -48,7 +49,8 @@ class Echo:
             raise ServerError("it is down", provider="test", model="echo")
         last = prompt.messages[-1]
         if self.calls and last.role != "tool":
-            return "", (ToolCall(id="c", name=self.calls, arguments='{"query": "asked by the model"}'),)
+            asked = '{"query": "asked by the model"}'
+            return "", tuple(ToolCall(id=f"c{n}", name=self.calls, arguments=asked) for n in range(self.times))
         return self.prefix + last.text, ()
 
     async def send_prompt(self, prompt, options):
