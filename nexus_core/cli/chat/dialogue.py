@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
+from nexus_core.cli.approval_prompt import ApprovalPrompt
 from nexus_core.cli.chat.prompt_input import PromptInput
 from nexus_core.cli.chat.session import ChatSession
 from nexus_core.cli.chat.slash_commands import SlashCommands
@@ -72,6 +73,8 @@ class Dialogue:
     reader: PromptInput
     file: str | None = None
     """Of the pipeline; `None` is the default one."""
+    approves: bool = False
+    """Whether the person is asked before a tool changes something."""
     has_failed: bool = False
     """Whether a question had no whole answer, or a command could not be done."""
     _make_view: Callable[[], AnswerView] = field(init=False)
@@ -164,7 +167,9 @@ class Dialogue:
 
     def _streamed(self, question: str, view: AnswerView) -> Answer:
         """Show an answer as it comes and return it; raises what the run failed with."""
-        with ProgressLine() as progress, closing(self.session.ask(question)) as events:
+        progress = ProgressLine()
+        approve = ApprovalPrompt(progress.stop) if self.approves else None
+        with progress, closing(self.session.ask(question, approve)) as events:
             try:
                 for event in events:
                     progress.see(event)

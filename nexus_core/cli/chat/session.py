@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from nexus_core.cli.chat.background_loop import BackgroundLoop
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.run_context import Approve
 from nexus_core.contract.values import Value
 from nexus_core.engine.explain import Explanation
 from nexus_core.engine.pipeline import Pipeline, RunOptions
@@ -85,9 +86,12 @@ class ChatSession:
         """The model that is asked, as the pipeline names it; `None` is the one of its last step."""
         return self._loaded.model
 
-    def ask(self, question: str) -> Generator[Event, None, None]:
-        """Yield the events of a run; closing it early cancels that, and nothing of it is kept."""
-        return self._loop.iterate(self.pipeline.stream(question, **self._options()))
+    def ask(self, question: str, approve: Approve | None = None) -> Generator[Event, None, None]:
+        """Yield the events of a run; closing it early cancels that, and nothing of it is kept.
+
+        `approve` asks before a tool changes something, in the thread of the loop.
+        """
+        return self._loop.iterate(self.pipeline.stream(question, approve=approve, **self._options()))
 
     def explain(self, question: str) -> Explanation:
         """Return what would be sent with a question now; no model is asked for an answer."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from nexus_core.cli.approval_prompt import approve_option
 from nexus_core.cli.chat.dialogue import Dialogue
 from nexus_core.cli.chat.prompt_input import PromptInput
 from nexus_core.cli.chat.session import ChatSession, Load, LoadedPipeline
@@ -45,6 +46,7 @@ under way; at the prompt a second one ends the chat. Who answers is chosen as by
 @click.option("--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of PIPELINE.")
 @click.option("--conversation", metavar="ID", default="", help="Go on with this conversation, or begin it.")
 @click.option("--continue", "goes_on", is_flag=True, help="Go on with the conversation that was changed last.")
+@approve_option
 @programs_option
 @store_option
 def command(
@@ -53,6 +55,7 @@ def command(
     model: str | None,
     conversation: str,
     goes_on: bool,
+    approve_tools: bool,
     programs: tuple[str, ...],
 ) -> None:
     """Ask a CONTEXT, or by a PIPELINE, question after question; the answers come as they are written.
@@ -76,7 +79,7 @@ def command(
             session.conversation = session.last_changed()
         if reader.is_interactive:
             _greet(session, target if is_file else str(name))
-        dialogue = Dialogue(session, reader, target if is_file else None)
+        dialogue = Dialogue(session, reader, target if is_file else None, approve_tools)
         try:
             dialogue.run()
         finally:

@@ -56,8 +56,9 @@ class ProgressLine:
 
     def _say(self, text: str) -> None:
         self._text = text
-        if self._status is not None:
-            self._status.update(self._shown())
+        with self._lock:  # `stop` may be called in another thread
+            if self._status is not None:
+                self._status.update(self._shown())
 
     def _shown(self) -> Any:
         """Return the text as it may be shown: names of models are neither commands to a terminal nor markup."""

@@ -1,4 +1,4 @@
-"""`--approve-tools`: a person at the terminal is asked before a tool changes something."""
+"""`--approve-tools` of `nexus run` and `nexus chat`: a person is asked before a tool changes something."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.commands.test_chat import CHAT, Terminal, environment
 
 pytestmark = pytest.mark.slow
 
@@ -89,10 +91,40 @@ def test_a_person_is_asked_at_the_terminal(folder: Path, typed: bytes, booked: b
     assert (folder / "booked.txt").exists() is booked
 
 
-@pytest.mark.parametrize("asks", [True, False])
-def test_without_a_terminal_nobody_can_be_asked(folder: Path, asks: bool) -> None:
+@pytest.mark.parametrize(("command", "asks"), [(COMMAND, True), ([*CHAT, "desk.yaml"], True), (COMMAND, False)])
+def test_without_a_terminal_nobody_can_be_asked(folder: Path, command: list[str], asks: bool) -> None:
     """Whoever wants to be asked is told so; else what the pipeline allows is called."""
-    options = ["--approve-tools"] if asks else []
-    done = subprocess.run([*COMMAND, *options], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    command = [*command, *(["--approve-tools"] if asks else [])]
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.returncode, (folder / "booked.txt").exists()) == ((2, False) if asks else (0, True))
     assert ("leave it out to rely on `allow`" in done.stderr) is asks
+
+
+async def test_in_a_chat_the_person_is_asked_between_questions_of_their_own(folder: Path) -> None:
+    """What is typed before a question is no answer to it, and one that Ctrl-C takes back reads on no more."""
+    terminal = Terminal([*CHAT, "desk.yaml", "--approve-tools"], folder, environment(folder))
+    booked = folder / "booked.txt"
+    try:
+        await terminal.see("> ")
+        for typed, books in (("y\n", True), ("n\n", False)):
+            booked.unlink(missing_ok=True)
+            terminal.type("Book a table.\ny\n")
+            assert "wants to call book: Book something." in await terminal.see("[y/N]")
+            assert not booked.exists()
+            terminal.type(typed)
+            await terminal.see("It is over.")
+            await terminal.see("> ")
+            assert booked.exists() is books
+        terminal.type("Book a table.\n")
+        await terminal.see("[y/N]")
+        terminal.type("\x03")
+        await terminal.see("cancelled")
+        await terminal.see("> ")
+        terminal.type("/help\n")  # a read that goes on would take it
+        await terminal.see("/quit")
+        await terminal.see("> ")
+        terminal.type("/quit\n")
+        code, _ = await terminal.end()
+    finally:
+        terminal.close()
+    assert (code, booked.exists()) == (0, False)
