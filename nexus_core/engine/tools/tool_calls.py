@@ -16,6 +16,7 @@ from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
 from nexus_core.engine.tools.approvals import Approvals
+from nexus_core.engine.tools.tool_results import characters_of
 from nexus_core.engine.tools.toolbox import OfferedTool
 from nexus_core.toolkit.suggest import did_you_mean, listed
 from nexus_core.toolkit.timers import run_all
@@ -161,7 +162,7 @@ async def _called(
         return "error", _broken(tool, name, error)
     if len(result.items) > MOST_ITEMS:
         return "error", _error(f"the result has too many items ({len(result.items):,}): ask for less")
-    size = len(result.text) + sum([len(item.text) + len(item.title) for item in result.items])
+    size = characters_of(result)
     if size > MOST_RESULT:
         return "error", _error(f"the result is too long ({size:,} characters): ask for less")
     return ("failed" if result.is_error else "ok"), result

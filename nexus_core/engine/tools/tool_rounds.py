@@ -211,7 +211,7 @@ class ToolRounds:
             time_left=self._time_left,
             approvals=self._approvals,
         )
-        self._keep(outcomes, there_is_room, result, call)
+        await self._keep(outcomes, there_is_room, result, call)
         return self._answer(result, theirs) if theirs else None
 
     def _time_left(self) -> float:
@@ -229,7 +229,7 @@ class ToolRounds:
                 return place
         return len(calls)
 
-    def _keep(self, outcomes: Sequence[ToolOutcome], fitting: int, result: CallResult, call: Call) -> None:
+    async def _keep(self, outcomes: Sequence[ToolOutcome], fitting: int, result: CallResult, call: Call) -> None:
         """Put calls and results into what the next round is asked, those that fit, and tell of all."""
         shown = outcomes[:fitting]
         if shown:
@@ -237,7 +237,7 @@ class ToolRounds:
             self._continuation.append(Message("assistant", result.completion.text, calls))
         rounds_left = max(1, self.toolbox.rounds - self._round)
         around = sum([self._tokens(Message("tool", "", (), each.call.id)) for each in shown])
-        packed = ResultPacker(info=self._model.info).fit(
+        packed = await ResultPacker(info=self._model.info).fit_beside(
             [(each.query, each.result) for each in shown],
             (self._room_left() - around) // rounds_left,
             self._next_number,

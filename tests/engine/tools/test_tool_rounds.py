@@ -91,6 +91,12 @@ def library(shelf: str) -> list[Item]:
 
 
 @tool
+async def flood(length: int) -> str:
+    """Say much."""
+    return ("There is a tide at " + "noon. " * 9) * (length // 75)
+
+
+@tool
 def keep(value: dict) -> str:
     """Keep whatever there is."""
     return "kept"
@@ -125,7 +131,7 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library, keep, Odd]
+    return [capital, book, slow, library, flood, keep, Odd]
 '''
 
 
@@ -351,6 +357,32 @@ async def test_items_that_a_tool_finds_are_cut_to_the_window_and_can_be_cited(lo
     [told] = answer.tools
     assert told.was_cut
     assert told.items == len(told.trace) == 30
+
+
+async def test_other_runs_go_on_while_a_long_result_is_packed(load: Any) -> None:
+    """A million characters take a second of CPU: the event loop turns meanwhile, and not only before and after."""
+    turns: list[int] = []
+    script = Script(("", ("flood", {"length": 100})), ("", ("flood", {"length": 1_000_000})), "So it is.")
+    asked = script._next
+
+    def counted(prompt: Prompt, options: CallOptions) -> Any:
+        turns.append(0)
+        return asked(prompt, options)
+
+    async def turn() -> None:
+        while True:
+            await asyncio.sleep(0)
+            if turns:
+                turns[-1] += 1
+
+    script._next = counted  # type: ignore[method-assign]
+    turning = asyncio.create_task(turn())
+    async with load(script, tools="[own.flood]") as pipeline:
+        answer = await pipeline.run("?")
+    turning.cancel()
+    assert [told.was_cut for told in answer.tools] == [False, True]
+    short, long, _ = turns
+    assert long > 10 * short
 
 
 async def test_search_finds_what_the_pipeline_gathers_and_ranks(load: Any) -> None:
