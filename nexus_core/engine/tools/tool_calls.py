@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter, time
 from typing import Any
 
@@ -139,7 +140,7 @@ async def _called(
     try:
         async with asyncio.timeout(seconds) as limit:
             within = run if approvals is None else approvals.during(limit, left_s)
-            result = await tool.tool.call(name, arguments, within)
+            result = await _in_own_task(partial(tool.tool.call, name, arguments, within))
         _check(result)
     except ToolError as error:
         return "failed", _error(str(error)[:MOST_ERROR])
@@ -166,6 +167,25 @@ async def _called(
     if size > MOST_RESULT:
         return "error", _error(f"the result is too long ({size:,} characters): ask for less")
     return ("failed" if result.is_error else "ok"), result
+
+
+async def _in_own_task(call: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
+    """Make a call in a task of its own: a tool that cancels the task that it runs in ends nothing but its call."""
+    failures: list[BaseException] = []
+
+    async def called() -> ToolResult | None:
+        try:
+            return await call()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a task would hand SystemExit to the event loop
+            failures.append(error)
+            return None
+
+    result = await asyncio.create_task(called())
+    if failures:
+        raise failures.pop()
+    return result  # type: ignore[return-value]  # it is checked, like whatever a tool returns
 
 
 def _check(result: object) -> None:

@@ -91,6 +91,17 @@ def library(shelf: str) -> list[Item]:
 
 
 @tool
+async def quit(how: str) -> str:
+    """End in a way that is nobody's business."""
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "raise":
+        raise asyncio.CancelledError
+    asyncio.current_task().cancel()
+    await asyncio.sleep(30)
+
+
+@tool
 async def flood(length: int) -> str:
     """Say much."""
     return ("There is a tide at " + "noon. " * 9) * (length // 75)
@@ -131,7 +142,7 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library, flood, keep, Odd]
+    return [capital, book, slow, library, quit, flood, keep, Odd]
 '''
 
 
@@ -443,6 +454,22 @@ async def test_a_run_that_is_left_cancels_its_tools(load: Any) -> None:
     """Nothing goes on behind the caller's back."""
     script = Script(("", ("slow", {})), "x")
     async with load(script, tools="[own.slow]") as pipeline:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await pipeline.run("?")
+    assert len(script.asked) == 1
+
+
+async def test_a_tool_that_cancels_itself_ends_nothing_but_its_call(load: Any) -> None:
+    """Calls beside it go on, and a run that is cancelled is so all the same, in the middle of such a call, too."""
+    quits = [("quit", {"how": how}) for how in ("cancel", "raise", "exit")]
+    script = Script(("", *quits, ("capital", {"country": "France"})), "Paris.")
+    async with load(script, tools="[own.capital, own.quit, own.slow]") as pipeline:
+        answer = await pipeline.run("?")
+        assert [told.outcome for told in answer.tools] == ["error", "error", "error", "ok"]
+        read = results_in(script.asked[-1][0])
+        assert read[0] == read[1] == "Error: the tool failed (CancelledError)"
+        script.said, script.asked[:] = [("", *quits, ("slow", {}))], []
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await pipeline.run("?")
