@@ -241,7 +241,8 @@ def tool_result(returned: object) -> ToolResult:
         case Item():
             return ToolResult(items=(returned,))
         case Ranking():
-            return ToolResult(items=tuple(candidate.item for candidate in returned))
+            best = returned.only(returned.order())
+            return ToolResult(items=best.items, scores=best.columns)
         case list() | tuple() if returned and all(isinstance(part, Item) for part in returned):
             return ToolResult(items=tuple(returned))
     return ToolResult(text="done" if returned is None else json.dumps(returned, ensure_ascii=False, indent=1))

@@ -148,6 +148,8 @@ class ToolResult(Value):
     text: str = ""
     items: tuple[Item, ...] = ()
     """Best first; they are packed, numbered and cited like those of the prompt."""
+    scores: tuple[tuple[str, Sequence[float]], ...] = ()
+    """(ranker, one score for each item), as `Ranking.columns`: they are packed by the last, and the trace shows all."""
     is_error: bool = False
     """The text says why there is no result; the model reads it."""
 

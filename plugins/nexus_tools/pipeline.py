@@ -68,7 +68,8 @@ class PipelineTool:
             raise ToolError("there was no answer in time") from error
         if self.take == "answer":
             return ToolResult(text=result.text)
-        return ToolResult(items=tuple(result.ranking.items[place] for place in result.ranking.order(self.top)))
+        best = result.ranking.only(result.ranking.order(self.top))
+        return ToolResult(items=best.items, scores=best.columns)
 
 
 def _argument(pipeline: CallablePipeline) -> str:

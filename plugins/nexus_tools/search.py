@@ -44,7 +44,8 @@ class Search:
     async def call(self, name: str, arguments: Mapping[str, Any], run: RunContext) -> ToolResult:
         """Return the best items."""
         ranking = await run.search(arguments["query"])
-        return ToolResult(items=tuple(ranking.items[place] for place in ranking.order(self.top)))
+        best = ranking.only(ranking.order(self.top))
+        return ToolResult(items=best.items, scores=best.columns)
 
 
 @hookimpl

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from nexus_core.contract.errors import DeadlineError, NexusError, RequestCapError, ToolError, describe_error
+from nexus_core.contract.ranking import check_scores
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, ToolCall, ToolResult
 from nexus_core.engine.plugin_guard import is_own
@@ -199,6 +200,8 @@ def _check(result: object) -> None:
     for item in result.items:
         if not isinstance(item, Item) or not all(isinstance(text, str) for text in (item.id, item.title, item.text)):
             raise TypeError("its result has an item that is no Item, or one whose texts are none")
+    for ranker, scores in result.scores:
+        check_scores(ranker, scores, len(result.items))
 
 
 def _broken(tool: OfferedTool, name: str, error: BaseException) -> ToolResult:

@@ -106,7 +106,7 @@ class ResultPacker:
             parts.append(self._text(query, text, own))
             room -= self.count(parts[0].text) + _SLACK
         if result.items:
-            parts.append(self._items(query, result.items, room, first))
+            parts.append(self._items(query, Ranking(tuple(result.items), result.scores), room, first))
         return PackedResult(
             text="\n\n".join([part.text for part in parts]),
             items=tuple([item for part in parts for item in part.items]),
@@ -118,14 +118,14 @@ class ResultPacker:
         if self.count(text) <= room:
             return PackedResult(text=text)
         room -= self.count(_CUT)
-        found = self._chosen(query, (Item(id=_WHOLE_RESULT, text=text),), room, None)
+        found = self._chosen(query, Ranking((Item(id=_WHOLE_RESULT, text=text),)), room, None)
         return evolve(found, text=_CUT + found.text, items=(), was_cut=True) if found.items else _nothing_of(found)
 
-    def _items(self, query: str, items: tuple[Item, ...], room: int, first: int) -> PackedResult:
-        found = self._chosen(query, items, room, first)
+    def _items(self, query: str, ranking: Ranking, room: int, first: int) -> PackedResult:
+        found = self._chosen(query, ranking, room, first)
         return found if found.items else _nothing_of(found)
 
-    def _chosen(self, query: str, items: tuple[Item, ...], room: int, first: int | None) -> PackedResult:
+    def _chosen(self, query: str, ranking: Ranking, room: int, first: int | None) -> PackedResult:
         """Return the best passages of items that fit."""
         around = self.info.tokens_per_prompt + self.info.tokens_per_message + self.count("user")
         info = evolve(
@@ -136,7 +136,7 @@ class ResultPacker:
             joins_roles=False,
             requires=frozenset(),
         )
-        draft = Draft(template=ResultTemplate(first), ranking=Ranking(items), query=query, policy=PackingPolicy())
+        draft = Draft(template=ResultTemplate(first), ranking=ranking, query=query, policy=PackingPolicy())
         try:
             prompt = pack(draft, info, reserved=0, counter=partial(token_counter, info.encoding))
         except PromptTooLongError:

@@ -34,7 +34,7 @@ from nexus_core.cli.main import main
 PLUGIN = '''
 import asyncio
 from nexus_core import (
-    Item, RunContext, ToolDefinition, ToolError, ToolResult, component, hookimpl, option, tool
+    Item, Ranking, RunContext, ToolDefinition, ToolError, ToolResult, component, hookimpl, option, tool
 )
 from tests.engine.tools.test_tool_rounds import SCRIPTS
 
@@ -108,6 +108,13 @@ async def flood(length: int) -> str:
 
 
 @tool
+def rated() -> Ranking:
+    """Find two, the better one last."""
+    items = (Item(id="first", text="One."), Item(id="second", text="Another."))
+    return Ranking(items).scored("own", [1, 2])
+
+
+@tool
 def keep(value: dict) -> str:
     """Keep whatever there is."""
     return "kept"
@@ -118,7 +125,7 @@ class Odd:
     """Gives results that are none, or too large."""
 
     name = "odd"
-    tool_names = ("no_text", "no_items", "lazy_items", "long_error", "many_items")
+    tool_names = ("no_text", "no_items", "lazy_items", "long_error", "many_items", "bad_scores")
 
     async def definitions(self, run):
         return tuple(ToolDefinition(name=name, description=name) for name in self.tool_names)
@@ -128,6 +135,7 @@ class Odd:
             raise ToolError("x" * 20_000_000)
         items = (Item(id=str(number), title="", text="") for number in range(100_000))
         return {
+            "bad_scores": lambda: ToolResult(items=(Item(id="a", text=""),), scores=(("own", [1, 2]),)),
             "no_text": lambda: ToolResult(text=None),
             "no_items": lambda: ToolResult(items=(1, 2)),
             "lazy_items": lambda: ToolResult(items=items),
@@ -142,7 +150,7 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library, quit, flood, keep, Odd]
+    return [capital, book, slow, library, quit, flood, rated, keep, Odd]
 '''
 
 
@@ -259,6 +267,7 @@ async def test_a_model_calls_a_tool_and_answers_from_its_result(load: Any) -> No
         (("keep", {"value": {"a": nested(60)}}), "ok", "kept"),
         (("no_text", {}), "error", "Error: the tool failed (TypeError)"),
         (("no_items", {}), "error", "Error: the tool failed (TypeError)"),
+        (("bad_scores", {}), "error", "Error: the tool failed (RankerError)"),
         (("lazy_items", {}), "error", "Error: the tool failed (TypeError)"),
         (("many_items", {}), "error", "too many items (100,000)"),
         (("long_error", {}), "failed", "Error: xxx"),
@@ -397,16 +406,23 @@ async def test_other_runs_go_on_while_a_long_result_is_packed(load: Any) -> None
 
 
 async def test_search_finds_what_the_pipeline_gathers_and_ranks(load: Any) -> None:
-    """For the model's own query, in the same items."""
+    """For the model's own query, in the same items; the trace shows what these are rated for it."""
     steps = """  - gather:
       use: inline
       items: [{id: a, text: The ferry leaves at nine.}, {id: b, text: The mill grinds corn.}]
-  - rank: bm25"""
-    script = Script(("", ("search", {"query": "What does the mill grind?"})), "Corn [101].")
-    async with load(script, tools="[{use: search, top: 1}]", steps=steps) as pipeline:
+  - rank: bm25
+  - prompt: qa"""
+    query = "What does the mill grind?"
+    script = Script(("", ("search", {"query": query}), ("rated", {})), "Corn [101].")
+    async with load(script, tools="[{use: search, top: 1}, own.rated]", steps=steps) as pipeline:
         answer = await pipeline.run("When does the ferry leave?")
-    assert results_in(script.asked[-1][0]) == ["[101] b\nThe mill grinds corn."]
+        expected = [entry for entry in (await pipeline.explain(query)).prompt.trace if entry.item_id == "b"]
+    assert results_in(script.asked[-1][0])[0] == "[101] b\nThe mill grinds corn."
     assert [packed.item.id for packed in answer.cited_items] == ["b"]
+    searched, rated = (told.trace for told in answer.tools)
+    assert [(entry.score, entry.scores) for entry in searched] == [(one.score, one.scores) for one in expected]
+    assert searched[0].score > 0
+    assert [(entry.item_id, entry.score) for entry in rated] == [("second", 2.0), ("first", 1.0)]
 
 
 async def test_tools_of_a_caller_and_of_the_pipeline_in_one_request(load: Any) -> None:
