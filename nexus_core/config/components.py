@@ -124,6 +124,10 @@ class Components:
         """Return the names of the tools that change something, as far as they are known before a run."""
         return [name for names in self._class_names(specs, "tool_changes") for name in names or ()]
 
+    def undescribed_tools(self, spec: ComponentSpec) -> list[str]:
+        """Return the names of what a tool offers without saying what it is for, as far as that is known."""
+        return [name for names in self._class_names([spec], "undescribed_tools") for name in names or ()]
+
     def _class_names(self, specs: Sequence[ComponentSpec], attribute: str) -> list[tuple[str, ...] | None]:
         found: list[tuple[str, ...] | None] = []
         for spec in specs:

@@ -228,6 +228,7 @@ def tool(function: _Function | None = None, *, changes: bool = False) -> Any:
 
     body = {"definitions": definitions, "call": call, "tool_names": (definition.name,)}
     body["tool_changes"] = (definition.name,) if changes else ()
+    body["undescribed_tools"] = () if definition.description else (definition.name,)
     return _component_of(called, fields, body)
 
 

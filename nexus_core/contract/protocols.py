@@ -136,7 +136,8 @@ class Tool(Protocol):
     """What a model may call during a run: one function, or several that belong together, such as those of a server.
 
     Text that comes from documents or results never becomes a part of a definition. A class whose names are known before
-    it is opened tells lint by a tuple `tool_names`, and which of them change something by `tool_changes`.
+    it is opened tells lint by a tuple `tool_names`, which of them change something by `tool_changes`, and which have no
+    description by `undescribed_tools`.
     """
 
     async def definitions(self, run: RunContext) -> Sequence[ToolDefinition]:

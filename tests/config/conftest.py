@@ -101,12 +101,20 @@ class Broken:
     x: Nowhere = option(1, help="Of a type that nobody knows.")  # type: ignore[name-defined]  # noqa: F821
 
 
+@component
+class Mute:
+    """Says nothing of its tool."""
+
+    tool_names = undescribed_tools = ("mute",)
+
+
 COMPONENTS: Mapping[Kind, Mapping[str, type]] = {
     Kind.SOURCE: {"files": Files, "notes": Notes},
     Kind.RANKER: {"words": Words, "fuse": Fuse},
     Kind.CONNECTOR: {"chat": Chat},
     Kind.TEMPLATE: {"answers": Answers, "summary": Summary},
     Kind.SINK: {"log": Log},
+    Kind.TOOL: {"mute": Mute},
 }
 
 

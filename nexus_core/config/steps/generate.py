@@ -102,6 +102,13 @@ class GenerateReader:
             if name not in given["allow"]:
                 message = f"the tool {quoted(name)} changes something, so it is not offered: add `allow: [{name}]`"
                 self.components.problems.warn("S007", place_of(node, "tools"), message)
+        for spec in components:
+            for name in self.components.undescribed_tools(spec):
+                message = (
+                    f"the tool {quoted(name)} has no description, which is what a model chooses it by: "
+                    "begin its function with a docstring"
+                )
+                self.components.problems.warn("P005", spec.place, message)
         timeout_s, approval_timeout_s = [self._seconds(key, given, node) for key in _TIMEOUTS]
         if timeout_s is None or approval_timeout_s is None:
             return None

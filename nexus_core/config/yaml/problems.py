@@ -60,6 +60,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "P002": "A plugin file that is missing or not allowed.",
         "P003": "A declared plugin file that nothing uses (warning).",
         "P004": "A component whose options cannot be read.",
+        "P005": "A tool without a description (warning).",
         "E001": "An environment variable that is not set.",
         "E002": "A `${` that is no `${NAME}`; a secret that is `$NAME` (warning).",
         "E003": "A `${NAME}` where none is read.",

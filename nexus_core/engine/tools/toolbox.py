@@ -87,6 +87,8 @@ class Toolbox:
                         "each needs a name of its own"
                     )
                 if not definition.changes or definition.name in self.allow:
+                    if not definition.description.strip():
+                        run.note(f"the tool {definition.name} has no description: a model knows no more than its name")
                     offered[definition.name] = OfferedTool(use=named.use, tool=named.tool, definition=definition)
                 else:
                     run.note(f"the tool {definition.name} changes something and is not under `allow`: not offered")

@@ -74,6 +74,7 @@ EXAMPLES: list[tuple[str, str, str | bytes]] = [
     ("P002", "3:11", HEAD + "plugins: [../mine.py]\n" + STEPS),
     ("P003", "3:11", HEAD + "plugins: [./mine.py]\n" + STEPS),
     ("P004", "4:9", HEAD + "steps:\n- rank: broken\n- generate: m\n"),
+    ("P005", "4:32", HEAD + "steps:\n- generate: {model: m, tools: [mute]}\n"),
     ("E001", "3:14", HEAD + "description: ${GONE}\n" + STEPS),
     ("E002", "3:14", HEAD + "description: ${a.b}\n" + STEPS),
     ("E002", "2:34", "name: x\nmodels: {m: {use: chat, api_key: $CHAT_KEY}}\n" + STEPS),

@@ -108,6 +108,11 @@ async def flood(length: int) -> str:
 
 
 @tool
+def mute() -> str:
+    return "..."
+
+
+@tool
 def rated() -> Ranking:
     """Find two, the better one last."""
     items = (Item(id="first", text="One."), Item(id="second", text="Another."))
@@ -150,7 +155,7 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library, quit, flood, rated, keep, Odd]
+    return [capital, book, slow, library, quit, flood, mute, rated, keep, Odd]
 '''
 
 
@@ -315,6 +320,21 @@ def test_lint_warns_of_a_tool_that_is_never_offered(tmp_path: Path, capsys: pyte
         told.append("".join(capsys.readouterr()))
     assert "the tool 'book' changes something, so it is not offered: add `allow: [book]`" in told[0]
     assert "warning" not in told[1]
+
+
+async def test_a_tool_without_a_docstring_is_told_of(load: Any, tmp_path: Path, capsys: Any) -> None:
+    """By lint at its place, and in the notes of a run: a model has nothing but its name to choose it by."""
+    pipeline = load(Script("Hm."), tools="[own.capital, own.mute]")
+    with pytest.raises(SystemExit) as ended:
+        main(["lint", str(tmp_path / "p.yaml")])
+    assert not ended.value.code
+    said = "".join(capsys.readouterr())
+    assert said.count("P005") == 1
+    assert "the tool 'mute' has no description, which is what a model chooses it by: begin its function" in said
+    async with pipeline:
+        assert (await pipeline.explain("?")).notes == (
+            "steps[0] (generate): the tool mute has no description: a model knows no more than its name",
+        )
 
 
 async def test_the_last_round_is_one_in_which_nothing_may_be_called(load: Any) -> None:
