@@ -101,7 +101,8 @@ class ToolFinished(Event):
     outcome: str
     """`ok`; `failed` by the tool's own account; `error` where it broke; `timeout`; `invalid` where the arguments do not
     match its schema, `unknown` where there is no such tool, `refused` beyond the limit of calls or of the window,
-    `not_approved` where a person was asked and did not agree: then it did not run."""
+    `not_approved` where a person was asked and did not agree: then it did not run; `cancelled` where the run, or the
+    call of a tool that has it made, ended first."""
     duration_s: float = 0.0
     items: int = 0
     """Found by it."""

@@ -31,8 +31,8 @@ LONGEST_S = 3600.0
 """A run whose end was never heard of, because the queue was full, is forgotten after this."""
 
 _MADE = frozenset(("ok", "failed", "error", "timeout"))
-_NAMED = frozenset(("invalid", "not_approved"))
-"""Outcomes of calls of tools: those that ran, and those that did not, of a tool that there is."""
+_NAMED = frozenset(("invalid", "not_approved", "cancelled"))
+"""Outcomes of calls of tools: those that ran to an end, and those that did not, of a tool that there is."""
 
 
 @cache

@@ -62,10 +62,12 @@ async def run_calls(
     timeout_s: float,
     left: int,
     time_left: Callable[[], float],
+    ended: dict[int, ToolOutcome],
     approvals: Approvals | None = None,
 ) -> list[ToolOutcome]:
     """Return what became of each call, in their order; at most `left` of them are made, all at the same time.
 
+    What became of one stands in `ended` by its place as soon as it is over: whoever is told of an error has it there.
     With `approvals` a person is asked about each that changes something, before its time begins. Raises DeadlineError
     where the caller's time is up, or that of the step: `time_left` tells its seconds, which may become more meanwhile.
     """
@@ -80,15 +82,14 @@ async def run_calls(
         else:
             timer = loop.call_later(max(seconds, _LOOK_S), check)
 
+    async def keep(place: int, call: ToolCall) -> None:
+        ended[place] = await _one(call, offered, run, timeout_s=timeout_s, refused=place >= left, approvals=approvals)
+
     try:
         async with asyncio.timeout(None) as limit:
             check()
-            return await run_all(
-                [
-                    _one(call, offered, run, timeout_s=timeout_s, refused=place >= left, approvals=approvals)
-                    for place, call in enumerate(calls)
-                ]
-            )
+            await run_all([keep(place, call) for place, call in enumerate(calls)])
+            return [ended[place] for place in range(len(calls))]
     except TimeoutError as error:
         if not limit.expired():
             raise
@@ -187,6 +188,12 @@ async def _in_own_task(call: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
     if failures:
         raise failures.pop()
     return result  # type: ignore[return-value]  # it is checked, like whatever a tool returns
+
+
+def cancelled(call: ToolCall, offered: Mapping[str, OfferedTool]) -> ToolOutcome:
+    """Return what is told of a call that had not ended when its run did."""
+    outcome = "cancelled" if call.name in offered else "unknown"
+    return ToolOutcome(call=call, outcome=outcome, result=ToolResult(is_error=True))
 
 
 def _check(result: object) -> None:

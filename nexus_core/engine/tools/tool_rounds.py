@@ -26,7 +26,7 @@ from nexus_core.engine.models import Model
 from nexus_core.engine.packing.message_tokens import count_message_tokens
 from nexus_core.engine.state import Scope
 from nexus_core.engine.tools.approvals import Approvals
-from nexus_core.engine.tools.tool_calls import MOST_ARGUMENTS, ToolOutcome, run_calls
+from nexus_core.engine.tools.tool_calls import MOST_ARGUMENTS, ToolOutcome, cancelled, run_calls
 from nexus_core.engine.tools.tool_results import NO_ROOM, PackedResult, ResultPacker
 from nexus_core.engine.tools.toolbox import OfferedTool, Toolbox
 
@@ -202,16 +202,25 @@ class ToolRounds:
         if self._round == 1:
             self._number_from(result.prompt.items)
         there_is_room = self._fitting(ours, result.completion.text)
-        outcomes = await run_calls(
-            ours,
-            self._offered,
-            self.scope,
-            timeout_s=self.toolbox.timeout_s,
-            left=self.allowance.take_tool_calls(min(len(ours), there_is_room)),
-            time_left=self._time_left,
-            approvals=self._approvals,
-        )
-        await self._keep(outcomes, there_is_room, result, call)
+        ended: dict[int, ToolOutcome] = {}
+        told = self._calls
+        try:
+            outcomes = await run_calls(
+                ours,
+                self._offered,
+                self.scope,
+                timeout_s=self.toolbox.timeout_s,
+                left=self.allowance.take_tool_calls(min(len(ours), there_is_room)),
+                time_left=self._time_left,
+                ended=ended,
+                approvals=self._approvals,
+            )
+            await self._keep(outcomes, there_is_room, result, call)
+        except BaseException:
+            for place, each in enumerate(ours[self._calls - told :], self._calls - told):
+                self._calls += 1
+                self._tell(ended.get(place) or cancelled(each, self._offered), PackedResult(text=""), call, 0)
+            raise
         return self._answer(result, theirs) if theirs else None
 
     def _time_left(self) -> float:

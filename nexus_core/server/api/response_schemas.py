@@ -38,7 +38,9 @@ _TOOL = _whole(
     "ToolRun",
     {
         "callId": TEXT, "round": COUNT, "number": COUNT, "name": TEXT,
-        "outcome": {"enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused", "not_approved"]},
+        "outcome": {
+            "enum": ["ok", "failed", "error", "timeout", "invalid", "unknown", "refused", "not_approved", "cancelled"]
+        },
         "durationMs": _NUMBER, "items": COUNT, "tokens": COUNT, "wasCut": {"type": "boolean"},
         "arguments": _TEXT_OR_NULL, "result": _TEXT_OR_NULL, "trace": array(JSON_OBJECT),
     },

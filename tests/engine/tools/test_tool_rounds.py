@@ -496,6 +496,18 @@ async def test_a_run_that_is_left_cancels_its_tools(load: Any) -> None:
     assert len(script.asked) == 1
 
 
+async def test_calls_that_are_cancelled_leave_a_row_each(load: Any) -> None:
+    """So do those beside them that had ended, and those of a tool that there is not."""
+    script = Script(("", ("capital", {"country": "France"}), ("slow", {}), ("gone", {})), "x")
+    told: list[Any] = []
+    async with load(script, tools="[own.capital, own.slow]") as pipeline:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await pipeline.run("?", on_event=told.append)
+    rows = [(row.number, row.name, row.outcome) for row in told if isinstance(row, ToolFinished)]
+    assert rows == [(1, "capital", "ok"), (2, "slow", "cancelled"), (3, "gone", "unknown")]
+
+
 async def test_a_tool_that_cancels_itself_ends_nothing_but_its_call(load: Any) -> None:
     """Calls beside it go on, and a run that is cancelled is so all the same, in the middle of such a call, too."""
     quits = [("quit", {"how": how}) for how in ("cancel", "raise", "exit")]
