@@ -58,7 +58,7 @@ _HOME = {
         "Transfer", "Usage", "parts_of",
     ),
     "engine.pipeline": ("Pipeline",),
-    "store.conversations": ("Conversation", "Turn"),
+    "store.conversations.conversation": ("Conversation", "Turn"),
     "store.shared_store": ("open_store",),
     "store.store": ("Store",),
     "store.usage": ("DailyUsage",),

@@ -164,7 +164,7 @@ from nexus_core.contract.values import (
     parts_of as parts_of,
 )
 from nexus_core.engine.pipeline import Pipeline as Pipeline
-from nexus_core.store.conversations import Conversation as Conversation, Turn as Turn
+from nexus_core.store.conversations.conversation import Conversation as Conversation, Turn as Turn
 from nexus_core.store.shared_store import open_store as open_store
 from nexus_core.store.store import Store as Store
 from nexus_core.store.usage import DailyUsage as DailyUsage

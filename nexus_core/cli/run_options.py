@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nexus_core.contract.answers import Answer
     from nexus_core.contract.values import Completion, Part
     from nexus_core.store.answer_cache import StoredAnswers
-    from nexus_core.store.conversations import StoredConversations
+    from nexus_core.store.conversations.stored_conversations import StoredConversations
     from nexus_core.store.store import Store
 else:
     run_log = LazyModule("nexus_core.cli.run_log")  # for those who keep their runs

@@ -20,9 +20,9 @@ from nexus_core.contract.values import Value
 from nexus_core.store import usage
 from nexus_core.store.access.approvals import StoredApprovals
 from nexus_core.store.contexts import everything
+from nexus_core.store.conversations.turn_sources import TurnVisibility, sources_json
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.search.search import ContextSearch
-from nexus_core.store.turn_sources import TurnVisibility, sources_json
 from nexus_core.store.usage import KEEP_DAYS, DailyUsage
 from nexus_core.store.worker_threads import WorkerThreads
 

@@ -17,7 +17,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store import contexts, copying, export_import, integrity, usage
 from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
-from nexus_core.store.conversations import StoredConversations
+from nexus_core.store.conversations.stored_conversations import StoredConversations
 from nexus_core.store.copying import Copied
 from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.places import place_of_store

@@ -19,7 +19,7 @@ from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
 from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
-from nexus_core.store.conversations import Conversation, Rating, Turn
+from nexus_core.store.conversations.conversation import Conversation, Rating, Turn
 from nexus_core.store.ingest.ingest import Ingested, Ingester
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.runs import StoredRun

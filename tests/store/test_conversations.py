@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from nexus_core import Conversations, Message, Store, StoreFullError, UsageError
-from nexus_core.store.conversations import StoredConversations, _whole
+from nexus_core.store.conversations.stored_conversations import StoredConversations, _whole
 from nexus_core.store.records import LONGEST_NAME
 
 HOSTILE = [
@@ -110,7 +110,7 @@ async def test_history_is_bounded_by_turns_and_characters(
     kept: StoredConversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more is loaded than can be of use, and it is the newest that is."""
-    monkeypatch.setattr("nexus_core.store.conversations.MOST_TURNS", 5)
+    monkeypatch.setattr("nexus_core.store.conversations.conversation_rows.MOST_TURNS", 5)
     for number in range(1, 11):
         await say(kept, "c", number, answer="x" * 100)
     assert [message.content for message in (await kept.history("c"))[:1]] == ["Question 6?"]
@@ -239,7 +239,7 @@ async def test_expire_deletes_in_portions_all_that_is_due(
     store: Store, kept: StoredConversations, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What has expired, of every owner, and on demand what nobody has used for long."""
-    monkeypatch.setattr("nexus_core.store.conversations._AT_ONCE", 2)
+    monkeypatch.setattr("nexus_core.store.conversations.stored_conversations._AT_ONCE", 2)
     for number in range(5):
         await kept.new(f"c{number}", owner=f"o{number % 2}", ttl_s=10)
     await say(kept, "old", 1)

@@ -18,7 +18,7 @@ from nexus_core.contract.run_context import Approve
 from nexus_core.contract.values import Value
 from nexus_core.engine.explain import Explanation
 from nexus_core.engine.pipeline import Pipeline, RunOptions
-from nexus_core.store.conversations import Turn
+from nexus_core.store.conversations.conversation import Turn
 from nexus_core.store.store import Store
 
 

@@ -15,7 +15,8 @@ from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
 
 if TYPE_CHECKING:
-    from nexus_core.store.conversations import Conversation, StoredConversations, Turn
+    from nexus_core.store.conversations.conversation import Conversation, Turn
+    from nexus_core.store.conversations.stored_conversations import StoredConversations
 
 EPILOG = """\b
 Examples:

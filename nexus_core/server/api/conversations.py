@@ -16,7 +16,7 @@ from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, check
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.conversations import COMMENT_CHARACTERS, TITLE_CHARACTERS, Conversation, Turn
+from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, Conversation, Turn
 
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT

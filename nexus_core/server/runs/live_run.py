@@ -19,8 +19,8 @@ from nexus_core.server.access.key_limits import AdmittedRequest
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.sse import EventStream
 from nexus_core.server.runs.event_numbers import number_events, split_events
+from nexus_core.store.conversations.turn_sources import sources_json
 from nexus_core.store.runs import MOST_BYTES, NewRun, RunBatch, RunState
-from nexus_core.store.turn_sources import sources_json
 
 CANCELLED = "run_cancelled"
 INTERRUPTED = "interrupted"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from nexus_core import Store
-from nexus_core.store.conversations import Turn
+from nexus_core.store.conversations.conversation import Turn
 from nexus_core.testing.upstream import (
     Gate,
     Reset,

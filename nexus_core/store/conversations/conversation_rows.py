@@ -1,0 +1,246 @@
+"""Conversations and their turns in the tables, on a connection: whose they are, and what a viewer may see of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from math import inf
+from typing import Literal
+
+from attrs import evolve
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.values import Message
+from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
+from nexus_core.store.database.sql import SqlConnection
+from nexus_core.toolkit.suggest import did_you_mean
+
+MOST_TURNS = 200
+"""No more of the newest turns are loaded for a run, whatever its window."""
+LARGEST = 2**62
+"""No number of a turn is as large, and SQLite knows none that is much larger."""
+_ALONG = 50
+"""So many expired conversations are deleted along with a write: it must not take long because of them."""
+_SETTING = "conversation_ttl_s"
+_CONVERSATION = (
+    "SELECT key, owner, id, created, changed, ttl_s, expires, turns, "
+    f"(SELECT substr(query, 1, {TITLE_CHARACTERS}) FROM turns"
+    " WHERE conversation_key = conversations.key AND number = 1), title "
+    "FROM conversations"
+)
+_TURN = "SELECT number, run_id, time, query, answer, model, rating, comment FROM turns WHERE conversation_key = ?"
+Hidden = Callable[[SqlConnection, int], Collection[int]]
+"""Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
+_ALIVE = "(expires IS NULL OR expires > ?)"
+
+
+def read_history(
+    connection: SqlConnection, owner: str, id: str, now: float, limit: float, hidden: Hidden | None
+) -> tuple[Message, ...]:
+    """Return what was said so far, oldest first: the newest turns, as many as come to `limit` characters."""
+    unseen = frozenset(find_unseen(connection, owner, id, now, hidden)) if hidden is not None else frozenset()
+    rows = connection.execute(
+        "SELECT number, query, answer FROM turns WHERE conversation_key = "
+        f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE}) ORDER BY number DESC LIMIT ?",
+        (owner, id, now, MOST_TURNS),
+    )
+    found: list[Message] = []
+    for number, query, answer in rows:
+        if number in unseen:
+            continue
+        if answer.strip():
+            found += (Message("assistant", answer), Message("user", query))
+        limit -= len(query) + len(answer)
+        if limit <= 0:
+            break
+    return tuple(reversed(found))
+
+
+def find_unseen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
+    """Return the numbers of the turns of a conversation, if it is there, that are hidden."""
+    row = _row(connection, owner, id, now)
+    return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
+
+
+def add_turn(connection: SqlConnection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
+    """Keep a turn, and return its number; of a run that is kept already nothing is written."""
+    _forget(connection, owner, id, now)
+    row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
+    known = connection.execute(
+        "SELECT number FROM turns WHERE conversation_key = ? AND run_id = ?", (row.key, turn[0])
+    ).fetchone()
+    if known is not None:
+        return int(known[0])
+    number = row.turns + 1
+    connection.execute(
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (row.key, number, now, *turn),
+    )
+    connection.execute(
+        "UPDATE conversations SET turns = ?, changed = ?, expires = ? + ttl_s WHERE key = ?",
+        (number, now, now, row.key),
+    )
+    return number
+
+
+def make(
+    connection: SqlConnection, owner: str, id: str, now: float, ttl_s: float | Literal["default"] | None
+) -> Conversation:
+    """Begin a conversation; UsageError where there is one of its id."""
+    _forget(connection, owner, id, now)
+    if _row(connection, owner, id, now) is not None:
+        raise UsageError(f"there is a conversation {id!r} already: choose another id, or go on with it")
+    return _begin(connection, owner, id, now, read_default_ttl(connection) if ttl_s == "default" else ttl_s)
+
+
+def _begin(connection: SqlConnection, owner: str, id: str, now: float, ttl_s: float | None) -> Conversation:
+    connection.execute(
+        "INSERT INTO conversations (owner, id, created, changed, ttl_s, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        (owner, id, now, now, ttl_s, None if ttl_s is None else now + ttl_s),
+    )
+    return _get(connection, owner, id, now)
+
+
+def _row(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation | None:
+    row = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND id = ? AND {_ALIVE}", (owner, id, now)).fetchone()
+    return None if row is None else _conversation(row)
+
+
+def _get(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation:
+    found = _row(connection, owner, id, now)
+    if found is None:
+        ids = [each.id for each in _list(connection, owner, now, (inf, 0), 1000)]
+        raise UsageError(f"there is no conversation {id!r}, or it has expired{did_you_mean(id, ids)}")
+    return found
+
+
+def get_seen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> Conversation:
+    """Return a conversation as somebody may see it; UsageError where there is none."""
+    return _as_seen(connection, _get(connection, owner, id, now), hidden)
+
+
+def list_seen(
+    connection: SqlConnection,
+    owner: str | None,
+    now: float,
+    after: tuple[float, int],
+    limit: int,
+    hidden: Hidden | None,
+) -> tuple[Conversation, ...]:
+    """Return the next conversations, the last changed first, as somebody may see them."""
+    return tuple(_as_seen(connection, each, hidden) for each in _list(connection, owner, now, after, limit))
+
+
+def _as_seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
+    """Return a conversation without what is hidden of it, of which a title that was given may tell anything."""
+    unseen = hidden(connection, row.key) if hidden is not None else ()
+    if not unseen:
+        return row
+    return evolve(row, turns=row.turns - len(unseen), title="" if 1 in unseen or row.is_renamed else row.title)
+
+
+def _list(
+    connection: SqlConnection, owner: str | None, now: float, after: tuple[float, int], limit: int
+) -> tuple[Conversation, ...]:
+    rest = f"{_ALIVE} AND (changed, key) < (?, ?) ORDER BY changed DESC, key DESC LIMIT ?"
+    if owner is None:
+        rows = connection.execute(f"{_CONVERSATION} WHERE {rest}", (now, *after, limit))
+    else:
+        rows = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND {rest}", (owner, now, *after, limit))
+    return tuple(map(_conversation, rows))
+
+
+def read_turns(
+    connection: SqlConnection, owner: str, id: str, now: float, after: int, limit: int, hidden: Hidden | None
+) -> tuple[Turn, ...]:
+    """Return the next turns that somebody may see, in their order."""
+    key = _get(connection, owner, id, now).key
+    unseen = sorted(hidden(connection, key)) if hidden is not None else []
+    rows = connection.execute(
+        f"{_TURN} AND number > ? AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
+        (key, after, json.dumps(unseen), limit),
+    )
+    return tuple(map(_turn, rows))
+
+
+def rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:
+    """Give a conversation a title; with `None` it has none of its own."""
+    key = _get(connection, owner, id, now).key
+    connection.execute("UPDATE conversations SET title = ? WHERE key = ?", (title, key))
+
+
+def rate(
+    connection: SqlConnection,
+    owner: str,
+    id: str,
+    now: float,
+    run_id: str,
+    rated: tuple[Rating | None, str | None],
+    unseen: Collection[int],
+) -> Turn:
+    """Keep with the answer of a run what its owner thinks of it, and return its turn."""
+    key = _get(connection, owner, id, now).key
+    row = connection.execute(f"{_TURN} AND run_id = ?", (key, run_id)).fetchone()
+    if row is None or row[0] in unseen:
+        raise UsageError(f"the conversation {id!r} has no turn of the run {run_id!r}")
+    connection.execute(
+        "UPDATE turns SET rating = ?, comment = ? WHERE conversation_key = ? AND number = ?", (*rated, key, row[0])
+    )
+    return evolve(_turn(row), rating=rated[0], comment=rated[1])
+
+
+def delete(connection: SqlConnection, owner: str, id: str, now: float) -> None:
+    """Delete a conversation with all its turns."""
+    connection.execute("DELETE FROM conversations WHERE key = ?", (_get(connection, owner, id, now).key,))
+
+
+def _forget(connection: SqlConnection, owner: str, id: str, now: float) -> None:
+    """Delete this conversation if it has expired, and some others that have."""
+    connection.execute("DELETE FROM conversations WHERE owner = ? AND id = ? AND expires <= ?", (owner, id, now))
+    expire(connection, now, -inf, _ALONG)
+
+
+def expire(connection: SqlConnection, now: float, idle_since: float, most: int) -> int:
+    """Delete what has expired, or had no turn since a moment, and return how many they were."""
+    found = "SELECT key FROM conversations WHERE expires <= ?"
+    if idle_since == -inf:
+        return connection.execute(f"DELETE FROM conversations WHERE key IN ({found} LIMIT ?)", (now, most)).rowcount
+    return connection.execute(
+        f"DELETE FROM conversations WHERE key IN ({found} OR changed <= ? LIMIT ?)", (now, idle_since, most)
+    ).rowcount
+
+
+def read_default_ttl(connection: SqlConnection) -> float | None:
+    """Return how many seconds conversations live that do not say so."""
+    row = connection.execute("SELECT value FROM settings WHERE name = ?", (_SETTING,)).fetchone()
+    return None if row is None else float(row[0])
+
+
+def set_default_ttl(connection: SqlConnection, seconds: float | None) -> None:
+    """Set how many seconds conversations live that do not say so."""
+    if seconds is None:
+        connection.execute("DELETE FROM settings WHERE name = ?", (_SETTING,))
+    else:
+        connection.execute(
+            "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (_SETTING, repr(seconds)),
+        )
+
+
+def _conversation(
+    row: tuple[int, str, str, float, float, float | None, float | None, int, str | None, str | None],
+) -> Conversation:
+    key, owner, id, created, changed, ttl_s, expires, turns, question, title = row
+    return Conversation(
+        key=key, owner=owner, id=id, created=created, changed=changed, ttl_s=ttl_s, expires=expires, turns=turns,
+        title=title or question or "", is_renamed=title is not None,
+    )  # fmt: skip
+
+
+def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None]) -> Turn:
+    number, run_id, when, query, answer, model, rating, comment = row
+    return Turn(
+        number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
+        comment=comment,
+    )  # fmt: skip

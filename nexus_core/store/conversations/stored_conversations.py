@@ -1,0 +1,237 @@
+"""Conversations at rest: what was asked and answered in turns, each owner's apart from those of all others.
+
+A turn is kept in one transaction with its number, so that the numbers of a conversation have no gap however many runs
+write to it. What has expired is gone for readers at once, and deleted by the writes that follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+from secrets import token_urlsafe
+from time import time
+from typing import Literal
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.values import Item, Message
+from nexus_core.store.conversations import conversation_rows as rows
+from nexus_core.store.conversations.conversation import (
+    COMMENT_CHARACTERS,
+    TITLE_CHARACTERS,
+    Conversation,
+    Rating,
+    Turn,
+)
+from nexus_core.store.conversations.conversation_rows import Hidden
+from nexus_core.store.conversations.turn_sources import TurnVisibility, sources_json
+from nexus_core.store.records import checked_name
+from nexus_core.store.worker_threads import WorkerThreads
+
+_PAGE = 10_000
+"""The most that one call lists."""
+_AT_ONCE = 500
+"""So many are deleted in one transaction: others want to write, too."""
+
+
+class StoredConversations:
+    """The conversations of a store, as `store.conversations`; give it to `Pipeline.load(..., conversations=...)`."""
+
+    def __init__(self, threads: WorkerThreads, clock: Callable[[], float] = time) -> None:
+        self._threads = threads
+        self._clock = clock
+
+    # For a run
+
+    async def history(self, id: str, *, owner: str = "", characters: int | None = None) -> tuple[Message, ...]:
+        """Return what was said so far, oldest first; nothing where there is no such conversation yet.
+
+        It is the newest 200 turns at most, and of them no more than are needed to come to so many characters. A turn
+        whose answer is blank (a call of a tool) is left out, since services refuse messages without text.
+        """
+        return await self.history_for(None, id, owner=owner, characters=characters)
+
+    async def history_for(
+        self, viewer: Viewer | None, id: str, *, owner: str = "", characters: int | None = None
+    ) -> tuple[Message, ...]:
+        """Return what was said so far, as `history` does, but for the turns made of what a viewer may not see."""
+        _check(id, owner)
+        limit = inf if characters is None else characters
+        return await self._threads.read(rows.read_history, owner, id, self._clock(), limit, self._hidden(viewer))
+
+    async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
+        """Keep a turn, durably, and return its number; begins the conversation where there is none.
+
+        Of a run that is kept already nothing is written again. Halves of surrogate pairs, as of a model that broke off
+        inside one, are kept as U+FFFD.
+        """
+        return await self.add_turn(None, id, query=query, answer=answer, model=model, run_id=run_id, owner=owner)
+
+    async def add_turn(
+        self,
+        viewer: Viewer | None,
+        id: str,
+        *,
+        query: str,
+        answer: str,
+        model: str,
+        run_id: str,
+        owner: str = "",
+        contexts: Sequence[str] = (),
+        items: Sequence[Item] = (),
+    ) -> int:
+        """Keep a turn, as `add` does, with what it was made of: from who may not see that it is hidden from now on."""
+        _check(id, owner)
+        texts = (run_id, query, answer, model)
+        turn = tuple(_whole(text, takes_nul=not self._threads.folder.is_server) for text in texts)
+        unseen: Sequence[int] = ()
+        if viewer is not None:
+            unseen = await self._threads.read(rows.find_unseen, owner, id, self._clock(), self._hidden(viewer))
+        sources = sources_json(contexts, items, unseen)
+        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources))
+
+    def _hidden(self, viewer: Viewer | None) -> Hidden | None:
+        """Return what tells the numbers of the turns that a viewer may not see; `None` where they see all."""
+        return None if viewer is None else TurnVisibility(self._threads.opened(), viewer).hidden
+
+    # For those who keep them
+
+    async def new(
+        self, id: str | None = None, *, owner: str = "", ttl_s: float | Literal["default"] | None = "default"
+    ) -> Conversation:
+        """Begin a conversation, under an id that nobody guesses where none is given; UsageError where there is one.
+
+        `ttl_s` is how many seconds it lives after its last turn, `None` for ever; else as the store's default says.
+        """
+        made = token_urlsafe(16) if id is None else id
+        _check(made, owner)
+        lives = ttl_s if ttl_s == "default" else _checked_ttl(ttl_s)
+        return await self._threads.write(rows.make, owner, made, self._clock(), lives)
+
+    async def get(self, id: str, *, owner: str = "", viewer: Viewer | None = None) -> Conversation:
+        """Return a conversation, to a viewer as they may see it; UsageError where there is none."""
+        _check(id, owner)
+        return await self._threads.read(rows.get_seen, owner, id, self._clock(), self._hidden(viewer))
+
+    async def list(
+        self,
+        *,
+        owner: str | None = "",
+        after: tuple[float, int] | None = None,
+        limit: int = 100,
+        viewer: Viewer | None = None,
+    ) -> tuple[Conversation, ...]:
+        """Return conversations, the last changed first: those of an owner, or with `None` those of all owners.
+
+        The next page comes with `after=page[-1].place`. A conversation that changes meanwhile moves to the front.
+        """
+        if owner:
+            checked_name(owner, "the owner of a conversation")
+        place, hidden = after or (inf, 0), self._hidden(viewer)
+        return await self._threads.read(rows.list_seen, owner, self._clock(), place, _checked_limit(limit), hidden)
+
+    async def turns(
+        self, id: str, *, owner: str = "", after: int = 0, limit: int = 100, viewer: Viewer | None = None
+    ) -> tuple[Turn, ...]:
+        """Return the next turns after a number, in their order; UsageError where there is no such conversation.
+
+        To a viewer, those that are made of what they may see.
+        """
+        _check(id, owner)
+        return await self._threads.read(
+            rows.read_turns,
+            owner,
+            id,
+            self._clock(),
+            min(after, rows.LARGEST),
+            _checked_limit(limit),
+            self._hidden(viewer),
+        )
+
+    async def rename(self, id: str, title: str | None, *, owner: str = "") -> None:
+        """Give a conversation a title of at most 200 characters; without one it is called by its first question again.
+
+        It counts as no change, so that its time to live goes on. UsageError where there is no such conversation.
+        """
+        _check(id, owner)
+        told = _whole((title or "").strip(), takes_nul=not self._threads.folder.is_server)
+        if len(told) > TITLE_CHARACTERS:
+            raise UsageError(f"the title has {len(told):,} characters: give at most {TITLE_CHARACTERS}")
+        await self._threads.write(rows.rename, owner, id, self._clock(), told or None)
+
+    async def rate(
+        self,
+        id: str,
+        run_id: str,
+        rating: Rating | None,
+        *,
+        comment: str | None = None,
+        owner: str = "",
+        viewer: Viewer | None = None,
+    ) -> Turn:
+        """Keep with the answer of a run what its owner thinks of it, in place of what was kept; `None` takes it back.
+
+        A comment has at most 2,000 characters. UsageError where the viewer sees no such turn.
+        """
+        _check(id, owner)
+        if rating not in ("up", "down", None):
+            raise UsageError(f"the rating is {rating!r}: give 'up', 'down' or None")
+        said = _whole((comment or "").strip(), takes_nul=not self._threads.folder.is_server)
+        if len(said) > COMMENT_CHARACTERS:
+            raise UsageError(f"the comment has {len(said):,} characters: give at most {COMMENT_CHARACTERS:,}")
+        now = self._clock()
+        unseen = await self._threads.read(rows.find_unseen, owner, id, now, self._hidden(viewer))
+        return await self._threads.write(
+            rows.rate, owner, id, now, run_id, (rating, (said or None) if rating else None), unseen
+        )
+
+    async def delete(self, id: str, *, owner: str = "") -> None:
+        """Delete a conversation with all its turns; UsageError where there is none."""
+        _check(id, owner)
+        await self._threads.write(rows.delete, owner, id, self._clock())
+
+    async def expire(self, now: float | None = None, *, idle_s: float | None = None) -> int:
+        """Delete what has expired by now, of all owners, and what had no turn for `idle_s`; returns how many."""
+        moment = self._clock() if now is None else now
+        idle_since = -inf if idle_s is None else moment - (_checked_ttl(idle_s) or 0.0)
+        count = 0
+        while gone := await self._threads.write(rows.expire, moment, idle_since, _AT_ONCE):
+            count += gone
+        return count
+
+    async def default_ttl(self) -> float | None:
+        """Return how many seconds conversations live after their last turn that do not say so; `None` is for ever."""
+        return await self._threads.read(rows.read_default_ttl)
+
+    async def set_default_ttl(self, seconds: float | None) -> None:
+        """Set that for all conversations that are begun from now on, by whatever process."""
+        await self._threads.write(rows.set_default_ttl, _checked_ttl(seconds))
+
+
+# What callers give
+
+
+def _check(id: object, owner: object) -> None:
+    checked_name(id, "the id of a conversation")
+    if owner != "":
+        checked_name(owner, "the owner of a conversation")
+
+
+def _checked_ttl(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < inf:
+        raise UsageError(f"a time to live of {seconds} s is none: give seconds above 0, or None for ever")
+    return None if seconds is None else float(seconds)
+
+
+def _checked_limit(limit: int) -> int:
+    if not 1 <= limit <= _PAGE:
+        raise UsageError(f"limit is {limit}: give a number from 1 to {_PAGE:,}")
+    return limit
+
+
+def _whole(text: str, *, takes_nul: bool = True) -> str:
+    """Return a text that can be kept: pairs of surrogates joined, halves replaced, NUL if need be."""
+    text = text if takes_nul else text.replace("\0", "\ufffd")
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
