@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nexus_core.contract.models import ModelPrices
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import RunContext, TraceContext, Viewer
-from nexus_core.contract.values import Item, Message
+from nexus_core.contract.values import Message
 
 
 @runtime_checkable
@@ -39,7 +40,7 @@ class GuardedConversations(Protocol):
         run_id: str,
         owner: str = "",
         contexts: Sequence[str] = (),
-        items: Sequence[Item] = (),
+        items: Sequence[PackedItem] = (),
     ) -> int:
         """Keep a turn, as `add` does, with the contexts that were searched for it and the items of its prompt."""
 

@@ -83,7 +83,7 @@ class ConversationMemory:
             run_id=answer.id,
             owner=self.owner,
             contexts=tuple(dict.fromkeys([*filter(None, [self.context]), *contexts])),
-            items=[packed.item for packed in answer.prompt.items],
+            items=answer.prompt.items,
         )
 
     def _failed(self, done: str, error: Exception) -> StoreError:

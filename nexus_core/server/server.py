@@ -36,6 +36,7 @@ from nexus_core.server.api.metrics import MetricsApi
 from nexus_core.server.api.models import ModelsApi
 from nexus_core.server.api.queries import QueriesApi
 from nexus_core.server.api.runs import RunsApi
+from nexus_core.server.api.shared import SharedApi
 from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
 from nexus_core.server.http.app import build
@@ -156,6 +157,7 @@ class Server:
             ItemsApi(self.serving, self.settings),
             UploadsApi(self.serving, self.settings),
             ConversationsApi(self.serving, self.settings.limits),
+            SharedApi(self.serving, self.settings.limits),
             self.keys_api,
             SignInApi(self.sign_in, self.gate),
             HealthApi(self.serving, self.gate, self.cluster),

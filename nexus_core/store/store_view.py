@@ -20,6 +20,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations.conversation import Conversation, Rating, Turn
+from nexus_core.store.conversations.share_links import SharedConversation, ShareLink
 from nexus_core.store.ingest.ingest import Ingested, Ingester
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.runs import StoredRun
@@ -163,6 +164,22 @@ class StoreView:
     async def delete_conversation(self, id: str, owner: str) -> None:
         """Delete a conversation with all its turns; raises UsageError where there is none."""
         await self._store.conversations.delete(id, owner=owner)
+
+    async def share_link(self, id: str, owner: str) -> ShareLink | None:
+        """Return the link to a conversation, if there is one; raises UsageError where there is no conversation."""
+        return await self._store.conversations.links.get(id, owner=owner)
+
+    async def share(self, id: str, owner: str, ttl_s: float | None) -> tuple[ShareLink, str]:
+        """Make a link to a conversation as it is now, and return it with its token; raises UsageError."""
+        return await self._store.conversations.links.make(id, owner=owner, ttl_s=ttl_s, viewer=self._viewer)
+
+    async def withdraw_link(self, id: str, owner: str) -> None:
+        """End the link to a conversation; raises UsageError where there is no conversation."""
+        await self._store.conversations.links.withdraw(id, owner=owner)
+
+    async def shared(self, token: str, *, after: int = 0, limit: int = 100) -> SharedConversation:
+        """Return what a link shows, but for the turns made of what may not be seen; raises UsageError."""
+        return await self._store.conversations.links.open(token, after=after, limit=limit, viewer=self._viewer)
 
     # Runs
 

@@ -17,6 +17,7 @@ from attrs import frozen
 
 import nexus_core.server
 from nexus_core import CallOptions, Item, Prompt, Store
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.server.access import identity
 from nexus_core.server.runs import journal
 from nexus_core.store.access.api_keys import ApiKeys
@@ -24,6 +25,7 @@ from nexus_core.testing.fakes import FakeConnector
 
 if TYPE_CHECKING:
     from nexus_core.server.routes import Route
+    from nexus_core.store.database.sql import SqlConnection
     from tests.server.conftest import Fakes, LoopbackIssuer, Running, Start
 
 pytestmark = pytest.mark.slow
@@ -117,11 +119,13 @@ class Guarded:
 
     running: Running
     keys: Mapping[str, str]
+    link: str = ""
+    """The token of a link to a conversation that is made of all there is."""
 
     async def ask(self, who: str, method: str, path: str, **more: Any) -> tuple[int, str, dict[str, str]]:
         """Return status, text and headers, without what is other each time."""
         headers = {"Authorization": f"Bearer {self.keys[who]}", "X-Request-Id": "same", **more.pop("headers", {})}
-        origin = self.running.origin
+        origin, path = self.running.origin, path.replace("LINK", self.link)
         async with self.running.session.request(method, origin + path, headers=headers, **more) as response:
             told = {name: value for name, value in response.headers.items() if name not in ("Date", "Content-Length")}
             return response.status, await response.text(), told
@@ -152,7 +156,27 @@ async def guard(
             name, each.scopes, lives_s=lives_s, groups=each.groups, contexts=each.contexts, tags=each.tags
         )
     running.server.keys._read_at = None  # type: ignore[union-attr]
-    yield Guarded(running=running, keys=keys)
+    yield Guarded(running=running, keys=keys, link=await share(store))
+
+
+async def share(store: Store) -> str:
+    """Keep a conversation with a turn of each item, which is what its answer cites, and return a link to it."""
+    for context in await store.contexts():
+        for key, each in await store.items(context.name):
+            await store.conversations.add_turn(
+                None, "shared", owner="admin", query=each.id, answer=f"{each.text} [1]", model="main",
+                run_id=f"{context.name}-{key}", contexts=[context.name],
+                items=[PackedItem(number=1, item=each, text=each.text)],
+            )  # fmt: skip
+    await store.write(_without_history)
+    return (await store.conversations.links.make("shared", owner="admin"))[1]
+
+
+def _without_history(connection: SqlConnection) -> None:
+    """Let no turn have been in the prompt of a later one: each is hidden for what it is made of itself."""
+    for key, number, told in connection.execute("SELECT key, number, sources FROM turns").fetchall():
+        sources = json.dumps({**json.loads(told), "unseen": [*range(1, number)]})
+        connection.execute("UPDATE turns SET sources = ? WHERE key = ?", (sources, key))
 
 
 CONTEXTS = ("handbook", "payroll", "was", "nowhere", "own")
@@ -167,6 +191,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
             "/api/contexts", "/api/pipelines", "/api/queries/models", "/api/queries/usage", "/api/conversations",
             "/api/identity", "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics",
             "/openapi.json", "/",
+            "/api/shared/LINK", "/api/shared/none", "/api/conversations/shared/link",
             "/api/runs/none", "/api/runs/none/events", "/v1/responses/resp_none",
         )
     ]  # fmt: skip
@@ -217,6 +242,7 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
     assert left == {
         "DELETE /conversations/{conversationId}", "PATCH /conversations/{conversationId}", "DELETE /runs/{runId}",
         "PUT /conversations/{conversationId}/turns/{turnId}/rating",
+        "PUT /conversations/{conversationId}/link", "DELETE /conversations/{conversationId}/link",
         "DELETE /v1/responses/{responseId}", "POST /v1/responses/{responseId}/cancel",
         "POST /runs/{runId}/approvals/{callId}",
     }  # fmt: skip
@@ -238,7 +264,7 @@ async def test_nobody_reads_of_what_they_may_not_see(
     start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
 ) -> None:
     """By no route: no id, title or text; and what is not theirs is refused as what is not there."""
-    shown: dict[str, str] = {"/api/queries": "", "/mcp": "", "/v1/responses": ""}
+    shown: dict[str, str] = {"/api/queries": "", "/mcp": "", "/v1/responses": "", "/api/shared/LINK": ""}
     async with guard(start, fakes, tmp_path, issuer) as guarded:
         for method, path, more in requests():
             named = _named(path, more.get("json", {}))
@@ -318,6 +344,23 @@ async def test_nothing_that_is_told_counts_what_is_hidden(
         assert json.loads(told)["packing"]["candidates"] == 2
 
 
+async def test_a_link_shows_each_turn_to_who_may_see_what_it_is_made_of(
+    start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer
+) -> None:
+    """And no more, however it was made; that something is left out is told, and its title is not."""
+    async with guard(start, fakes, tmp_path, issuer) as guarded:
+        for who, each in PRINCIPALS.items():
+            status, text, _ = await guarded.ask(who, "GET", "/api/shared/LINK")
+            if who == "expired":
+                assert status == 401
+                continue
+            told = json.loads(text)
+            assert {of for of in EVERYTHING if WORDS[of] in text} == each.sees, who
+            assert told["isPartial"] == (who != "admin")
+            assert (told["title"] == "") == told["isPartial"]
+            assert all(turn["contextItems"][0]["id"] == turn["query"] for turn in told["turns"])
+
+
 @pytest.mark.parametrize("change", ["context", "item"])
 async def test_a_withdrawn_grant_hides_what_was_kept(
     start: Start, fakes: Fakes, tmp_path: Path, issuer: LoopbackIssuer, change: str
@@ -363,7 +406,8 @@ async def test_a_store_is_read_as_if_what_is_hidden_were_not_there(
         async with guard(start, fakes, tmp_path, issuer, much=much) as guarded:
             counts.append([await rows_read(guarded, each) for each in requests()])
     for (method, path, _), one, other in zip(requests(), *counts, strict=True):
-        assert one == other, (method, path)
+        # What is shared has a turn for each item: that some are left out is told.
+        assert one == other or path == "/api/shared/LINK", (method, path)
     assert sum(counts[0]) > len(counts[0])
 
 

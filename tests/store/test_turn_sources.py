@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from nexus_core import Item, Store, Viewer
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import NOBODY, narrow_readers, parse_readers
 from nexus_core.store.store_view import StoreView
 
@@ -16,6 +17,10 @@ GROUPS = ("group:a", "group:b", "group:c")
 SOME = st.frozensets(st.sampled_from(GROUPS))
 TAGS = st.frozensets(st.sampled_from(("x", "y")))
 ITEMS = st.lists(st.tuples(SOME, TAGS), min_size=1, max_size=8)
+
+
+def packed(*items: Item) -> list[PackedItem]:
+    return [PackedItem(number=number, item=item, text=item.text) for number, item in enumerate(items, 1)]
 
 
 def may_see(context: frozenset[str], item: tuple[frozenset[str], frozenset[str]], viewer: Viewer) -> bool:
@@ -56,7 +61,7 @@ def test_a_view_shows_what_is_granted_and_nothing_else(
             assert {item.id for item in await view.get("c", [each.id for each in every])} == wanted
             assert {item.id for _, item in await view.search("c", "leave", limit=20)} == wanted
             await store.conversations.add_turn(
-                None, "t", query="q", answer="a", model="m", run_id="r", contexts=["c"], items=every
+                None, "t", query="q", answer="a", model="m", run_id="r", contexts=["c"], items=packed(*every)
             )
             assert len(await view.turns("t", "")) == (len(wanted) == len(every))
 
@@ -92,9 +97,9 @@ async def test_a_later_turn_is_hidden_with_what_its_prompt_held(tmp_path: Path) 
         await store.add("c", [secret, plain])
         kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
         turn = {"query": "q", "answer": "a", "model": "m"}
-        await kept.add_turn(seen, "t", run_id="1", contexts=["c"], items=[secret], **turn)
-        await kept.add_turn(seen, "t", run_id="2", contexts=["c"], items=[plain], **turn)
-        await kept.add_turn(none, "t", run_id="3", contexts=["c"], items=[plain], **turn)
+        await kept.add_turn(seen, "t", run_id="1", contexts=["c"], items=packed(secret), **turn)
+        await kept.add_turn(seen, "t", run_id="2", contexts=["c"], items=packed(plain), **turn)
+        await kept.add_turn(none, "t", run_id="3", contexts=["c"], items=packed(plain), **turn)
         assert [each.number for each in await kept.turns("t", viewer=seen)] == [1, 2, 3]
         assert [each.number for each in await kept.turns("t", viewer=none)] == [3]
         assert len(await kept.history_for(none, "t")) == 2

@@ -7,8 +7,10 @@ from math import isfinite
 from typing import Any
 
 from aiohttp import web
+from attrs import asdict
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.server.api.response_schemas import PASSAGE
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import Parameters, read_json
@@ -23,10 +25,12 @@ _TOLD = {
 }  # fmt: skip
 CONVERSATION = closed(_TOLD, required=tuple(_TOLD), name="Conversation")
 _RATING = or_null({"type": "string", "enum": ["up", "down"]})
-_TURN = {
-    "number": COUNT, "id": TEXT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT, "rating": _RATING,
-    "comment": or_null(TEXT),
+ASKED = {
+    "number": COUNT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT, "contextId": or_null(TEXT),
+    "contextItems": array(PASSAGE),
 }  # fmt: skip
+"""Of a turn what anybody is told who may read it; the passages are those that the answer cites."""
+_TURN = {**ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT)}
 TURN = closed(_TURN, required=tuple(_TURN), name="ConversationTurn")
 _TURNS = array(TURN)
 RATING = closed(
@@ -118,7 +122,7 @@ class ConversationsApi:
             conversation = await view.conversation(name, who.owner)
             found = await view.turns(name, who.owner, after=asked.get("after", 0), limit=limit + 1)
         except UsageError as error:
-            raise _no_conversation(name, error) from error
+            raise no_conversation(name, error) from error
         page = found[:limit]
         return web.json_response(
             {
@@ -135,7 +139,7 @@ class ConversationsApi:
         try:
             changed = await self._serving.seen_by(who.viewer).rename_conversation(name, who.owner, title)
         except UsageError as error:
-            raise _no_conversation(name, error) from error
+            raise no_conversation(name, error) from error
         return web.json_response(_conversation_json(changed))
 
     async def rate(self, request: web.Request) -> web.Response:
@@ -146,7 +150,7 @@ class ConversationsApi:
         try:
             await view.conversation(name, who.owner)
         except UsageError as error:
-            raise _no_conversation(name, error) from error
+            raise no_conversation(name, error) from error
         try:
             rated = await view.rate_turn(name, who.owner, turn, body["rating"], body.get("comment"))
         except UsageError as error:
@@ -160,11 +164,12 @@ class ConversationsApi:
         try:
             await self._serving.seen_by(who.viewer).delete_conversation(name, who.owner)
         except UsageError as error:
-            raise _no_conversation(name, error) from error
+            raise no_conversation(name, error) from error
         return web.Response(status=204)
 
 
-def _no_conversation(name: str, error: UsageError) -> Failure:
+def no_conversation(name: str, error: UsageError) -> Failure:
+    """Return what is told where somebody has no conversation of a name."""
     said = f"there is no conversation {name[:200]!r} of yours, or it has expired"
     return Failure(404, "conversation_not_found", said, words=str(error))
 
@@ -199,13 +204,17 @@ def _conversation_json(conversation: Conversation) -> dict[str, Any]:
 
 
 def _turn_json(turn: Turn) -> dict[str, Any]:
+    return {**asked_json(turn), "id": turn.run_id, "rating": turn.rating, "comment": turn.comment}
+
+
+def asked_json(turn: Turn) -> dict[str, Any]:
+    """Return a turn as anybody is told it who may read it."""
     return {
         "number": turn.number,
-        "id": turn.run_id,
         "time": turn.time,
         "query": turn.query,
         "response": turn.answer,
         "model": turn.model,
-        "rating": turn.rating,
-        "comment": turn.comment,
+        "contextId": turn.context,
+        "contextItems": [asdict(each) for each in turn.passages],
     }

@@ -17,7 +17,7 @@ def _whole(name: str, properties: Mapping[str, Any], *optional: str) -> dict[str
     return closed(properties, required=tuple(each for each in properties if each not in optional), name=name)
 
 
-_PASSAGE = _whole(
+PASSAGE = _whole(
     "ContextPassage",
     {
         "id": TEXT, "title": TEXT, "relevance": _NUMBER, "number": COUNT, "source": TEXT, "place": TEXT,
@@ -30,7 +30,7 @@ _METADATA = _whole(
     {
         "promptTokens": _MAYBE, "completionTokens": _MAYBE, "totalTokens": _MAYBE, "usageSource": TEXT,
         "cost": or_null(_NUMBER), "unpricedAttempts": COUNT,
-        "nativeFinishReason": TEXT, "responseTimeMs": COUNT, "contextItems": array(_PASSAGE),
+        "nativeFinishReason": TEXT, "responseTimeMs": COUNT, "contextItems": array(PASSAGE),
     },
     "nativeFinishReason",
 )  # fmt: skip

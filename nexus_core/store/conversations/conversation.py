@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 from attrs import frozen
 
+from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
 
 TITLE_CHARACTERS = 200
@@ -44,6 +46,25 @@ class Conversation(Value):
 
 
 @frozen(kw_only=True, eq=False, repr=False)
+class CitedPassage(Value):
+    """What an answer cites by a number, as it stood in the prompt."""
+
+    number: int
+    id: str
+    """Of its item."""
+    title: str
+    source: str
+    place: str
+    """Where in its source, as `page 3`; empty where nobody knows."""
+    relevance: float
+    """By the last ranker, to two digits."""
+    whole: bool
+    """Whether the whole item stood in the prompt."""
+    text: str
+    """Its first 2,000 characters."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
 class Turn(Value):
     """A question with its whole answer."""
 
@@ -60,3 +81,14 @@ class Turn(Value):
     rating: Rating | None = None
     comment: str | None = None
     """Why it is rated so."""
+    context: str | None = None
+    """The context that was searched; `None` where that were several, or none of the store."""
+    passages: tuple[CitedPassage, ...] = ()
+    """Those that the answer cites, 20 at most, as they were then."""
+
+
+def checked_ttl(seconds: float | None) -> float | None:
+    """Return how many seconds something lives, `None` for ever; UsageError where that is no time."""
+    if seconds is not None and not 0 < seconds < inf:
+        raise UsageError(f"a time to live of {seconds} s is none: give seconds above 0, or None for ever")
+    return None if seconds is None else float(seconds)

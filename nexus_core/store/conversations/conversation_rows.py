@@ -11,6 +11,7 @@ from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Message
+from nexus_core.store.conversations.cited_passages import read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit.suggest import did_you_mean
@@ -28,7 +29,9 @@ _CONVERSATION = (
     " WHERE conversation_key = conversations.key AND number = 1), title "
     "FROM conversations"
 )
-_TURN = "SELECT number, run_id, time, query, answer, model, rating, comment FROM turns WHERE conversation_key = ?"
+_TURN = (
+    "SELECT number, run_id, time, query, answer, model, rating, comment, passages FROM turns WHERE conversation_key = ?"
+)
 Hidden = Callable[[SqlConnection, int], Collection[int]]
 """Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
@@ -62,7 +65,7 @@ def find_unseen(connection: SqlConnection, owner: str, id: str, now: float, hidd
     return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
 
 
-def add_turn(connection: SqlConnection, owner: str, id: str, now: float, turn: tuple[str, ...]) -> int:
+def add_turn(connection: SqlConnection, owner: str, id: str, now: float, turn: tuple[str | None, ...]) -> int:
     """Keep a turn, and return its number; of a run that is kept already nothing is written."""
     _forget(connection, owner, id, now)
     row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
@@ -73,8 +76,8 @@ def add_turn(connection: SqlConnection, owner: str, id: str, now: float, turn: t
         return int(known[0])
     number = row.turns + 1
     connection.execute(
-        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources,"
+        " passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (row.key, number, now, *turn),
     )
     connection.execute(
@@ -157,9 +160,17 @@ def read_turns(
     """Return the next turns that somebody may see, in their order."""
     key = _get(connection, owner, id, now).key
     unseen = sorted(hidden(connection, key)) if hidden is not None else []
+    return turns_of(connection, key, unseen, after, limit)
+
+
+def turns_of(
+    connection: SqlConnection, key: int, unseen: Collection[int], after: int, limit: int, until: int = LARGEST
+) -> tuple[Turn, ...]:
+    """Return the next turns after a number of a conversation by its key, but for some, and none after another."""
     rows = connection.execute(
-        f"{_TURN} AND number > ? AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
-        (key, after, json.dumps(unseen), limit),
+        f"{_TURN} AND number > ? AND number <= ?"
+        " AND number NOT IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number LIMIT ?",
+        (key, after, until, json.dumps([*unseen]), limit),
     )
     return tuple(map(_turn, rows))
 
@@ -238,9 +249,10 @@ def _conversation(
     )  # fmt: skip
 
 
-def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None]) -> Turn:
-    number, run_id, when, query, answer, model, rating, comment = row
+def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None]) -> Turn:
+    number, run_id, when, query, answer, model, rating, comment, cited = row
+    context, passages = read_passages(cited)
     return Turn(
         number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
-        comment=comment,
+        comment=comment, context=context, passages=passages,
     )  # fmt: skip

@@ -13,17 +13,21 @@ from time import time
 from typing import Literal
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import Viewer
-from nexus_core.contract.values import Item, Message
+from nexus_core.contract.values import Message
 from nexus_core.store.conversations import conversation_rows as rows
+from nexus_core.store.conversations.cited_passages import passages_json
 from nexus_core.store.conversations.conversation import (
     COMMENT_CHARACTERS,
     TITLE_CHARACTERS,
     Conversation,
     Rating,
     Turn,
+    checked_ttl,
 )
 from nexus_core.store.conversations.conversation_rows import Hidden
+from nexus_core.store.conversations.share_links import StoredShareLinks
 from nexus_core.store.conversations.turn_sources import TurnVisibility, sources_json
 from nexus_core.store.records import checked_name
 from nexus_core.store.worker_threads import WorkerThreads
@@ -40,6 +44,11 @@ class StoredConversations:
     def __init__(self, threads: WorkerThreads, clock: Callable[[], float] = time) -> None:
         self._threads = threads
         self._clock = clock
+
+    @property
+    def links(self) -> StoredShareLinks:
+        """The links by which others read these conversations."""
+        return StoredShareLinks(self._threads, self._clock)
 
     # For a run
 
@@ -78,7 +87,7 @@ class StoredConversations:
         run_id: str,
         owner: str = "",
         contexts: Sequence[str] = (),
-        items: Sequence[Item] = (),
+        items: Sequence[PackedItem] = (),
     ) -> int:
         """Keep a turn, as `add` does, with what it was made of: from who may not see that it is hidden from now on."""
         _check(id, owner)
@@ -87,8 +96,9 @@ class StoredConversations:
         unseen: Sequence[int] = ()
         if viewer is not None:
             unseen = await self._threads.read(rows.find_unseen, owner, id, self._clock(), self._hidden(viewer))
-        sources = sources_json(contexts, items, unseen)
-        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources))
+        sources = sources_json(contexts, [packed.item for packed in items], unseen)
+        passages = passages_json(answer, contexts, items)
+        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources, passages))
 
     def _hidden(self, viewer: Viewer | None) -> Hidden | None:
         """Return what tells the numbers of the turns that a viewer may not see; `None` where they see all."""
@@ -105,7 +115,7 @@ class StoredConversations:
         """
         made = token_urlsafe(16) if id is None else id
         _check(made, owner)
-        lives = ttl_s if ttl_s == "default" else _checked_ttl(ttl_s)
+        lives = ttl_s if ttl_s == "default" else checked_ttl(ttl_s)
         return await self._threads.write(rows.make, owner, made, self._clock(), lives)
 
     async def get(self, id: str, *, owner: str = "", viewer: Viewer | None = None) -> Conversation:
@@ -193,7 +203,7 @@ class StoredConversations:
     async def expire(self, now: float | None = None, *, idle_s: float | None = None) -> int:
         """Delete what has expired by now, of all owners, and what had no turn for `idle_s`; returns how many."""
         moment = self._clock() if now is None else now
-        idle_since = -inf if idle_s is None else moment - (_checked_ttl(idle_s) or 0.0)
+        idle_since = -inf if idle_s is None else moment - (checked_ttl(idle_s) or 0.0)
         count = 0
         while gone := await self._threads.write(rows.expire, moment, idle_since, _AT_ONCE):
             count += gone
@@ -205,7 +215,7 @@ class StoredConversations:
 
     async def set_default_ttl(self, seconds: float | None) -> None:
         """Set that for all conversations that are begun from now on, by whatever process."""
-        await self._threads.write(rows.set_default_ttl, _checked_ttl(seconds))
+        await self._threads.write(rows.set_default_ttl, checked_ttl(seconds))
 
 
 # What callers give
@@ -215,12 +225,6 @@ def _check(id: object, owner: object) -> None:
     checked_name(id, "the id of a conversation")
     if owner != "":
         checked_name(owner, "the owner of a conversation")
-
-
-def _checked_ttl(seconds: float | None) -> float | None:
-    if seconds is not None and not 0 < seconds < inf:
-        raise UsageError(f"a time to live of {seconds} s is none: give seconds above 0, or None for ever")
-    return None if seconds is None else float(seconds)
 
 
 def _checked_limit(limit: int) -> int:

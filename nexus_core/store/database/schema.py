@@ -422,9 +422,23 @@ _RATINGS = (
     """ALTER TABLE turns ADD COLUMN comment TEXT""",
 )
 
+_SHARING = (
+    # The passages that an answer cites, as JSON; NULL of an older version.
+    """ALTER TABLE turns ADD COLUMN passages TEXT""",
+    # Links by which others read a conversation up to a turn, by the hash of what is secret of them.
+    """CREATE TABLE share_links (
+        conversation_key INTEGER PRIMARY KEY REFERENCES conversations ON DELETE CASCADE,
+        digest BLOB NOT NULL UNIQUE,
+        title TEXT NOT NULL,
+        turns INTEGER NOT NULL,
+        created REAL NOT NULL,
+        expires REAL
+    ) STRICT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS,
+    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS, _SHARING,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

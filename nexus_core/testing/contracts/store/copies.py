@@ -52,6 +52,7 @@ async def fill(store: Store) -> str:
         lambda connection: rows.write_document(connection, contexts.find(connection, "c"), document) and None
     )
     await store.conversations.add("t", query="q", answer="a", model="m", run_id="r", owner="ann")
+    await store.conversations.links.make("t", owner="ann")
     await ApiKeys(store).new("ann")
     return key
 

@@ -8,7 +8,8 @@ import pytest
 from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
-from nexus_core.contract.values import Completion
+from nexus_core.contract.prompts import PackedItem
+from nexus_core.contract.values import Completion, Item
 from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.access.sessions import MOST_OF_ONE, Sessions
 from nexus_core.store.access.spend import DailySpend, add_spend, read_spend
@@ -86,6 +87,43 @@ class RecordTests(StoreSuite):
             await talks.set_default_ttl(5.5)
             await talks.set_default_ttl(6.5)
             assert await talks.default_ttl() == 6.5
+
+    @looped
+    async def test_a_link_shows_a_conversation_until_it_ends(self) -> None:
+        """Its turns until then with the passages that they cite, by a secret of which the hash alone is kept.
+
+        Fix: enforce `UNIQUE`, compare bytes with bytes, and delete what refers to a row along with it.
+        """
+        async with self._store() as store:
+            talks, links = store.conversations, store.conversations.links
+            items = [
+                PackedItem(number=n, item=Item(id=f"i{n}", title="T", text="x" * 3000), text="x" * 3000, score=1.234)
+                for n in range(1, 30)
+            ]
+            answer = "All [1, 3], [2] and " + "".join(f"[{n}]" for n in range(4, 30))
+            turn = {"query": "q", "answer": answer, "model": "m", "owner": "ann"}
+            await talks.add_turn(None, "t", run_id="1", contexts=["c"], items=items, **turn)
+            made, token = await links.make("t", owner="ann")
+            await talks.add_turn(None, "t", run_id="2", items=items[:1], **{**turn, "answer": "[7]"})
+            shown = await links.open(token)
+            assert (shown.link, shown.is_partial, [turn.number for turn in shown.turns]) == (made, False, [1])
+            assert shown.turns == (await talks.turns("t", owner="ann"))[:1]
+            (kept,) = shown.turns
+            assert (kept.context, [each.number for each in kept.passages]) == ("c", [*range(1, 21)])
+            assert (len(kept.passages[0].text), kept.passages[0].relevance) == (2000, 1.23)
+            assert (await talks.turns("t", owner="ann"))[1].passages == ()
+            _, other = await links.make("t", owner="ann", ttl_s=60)
+            for wrong in (token, "", other[:-1], "x" * 200):
+                with pytest.raises(UsageError, match="leads to nothing"):
+                    await links.open(wrong)
+            link = await links.get("t", owner="ann")
+            assert link is not None
+            assert (link.turns, link.expires) == (2, link.created + 60)
+            await talks.delete("t", owner="ann")
+            await talks.add("t", query="q", answer="a", model="m", run_id="1", owner="ann")
+            assert (await links.get("t", owner="ann"), await links.withdraw("t", owner="ann")) == (None, False)
+            with pytest.raises(UsageError, match="leads to nothing"):
+                await links.open(other)
 
     @looped
     async def test_keys_are_kept_rotated_limited_and_revoked(self) -> None:

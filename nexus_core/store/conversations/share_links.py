@@ -1,0 +1,153 @@
+"""Links by which others read a conversation: up to the turn that was its last when the link was made, and no further.
+
+A link's token is 256 random bits and its SHA-256 alone is kept, so a copy of the store opens nothing. A link widens
+nothing: whoever opens it is shown the turns that are made of what they may see themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from secrets import token_urlsafe
+from time import time
+
+from attrs import evolve, frozen
+
+from nexus_core.contract.errors import UsageError
+from nexus_core.contract.run_context import Viewer
+from nexus_core.contract.values import Value
+from nexus_core.store.conversations import conversation_rows as rows
+from nexus_core.store.conversations.conversation import Turn, checked_ttl
+from nexus_core.store.conversations.conversation_rows import Hidden
+from nexus_core.store.conversations.turn_sources import TurnVisibility
+from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.worker_threads import WorkerThreads
+
+LONGEST_TOKEN = 128
+"""Characters of a text that is looked at as a link's token at all."""
+_OPEN = (
+    "SELECT key, share_links.title, share_links.turns, share_links.created, share_links.expires"
+    " FROM share_links JOIN conversations ON key = conversation_key WHERE digest = ?"
+    " AND (share_links.expires IS NULL OR share_links.expires > ?)"
+    " AND (conversations.expires IS NULL OR conversations.expires > ?)"
+)
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class ShareLink(Value):
+    """A link to a conversation; times are seconds since the epoch."""
+
+    title: str
+    """Of the conversation when it was made."""
+    turns: int
+    """The number of the last turn that it shows."""
+    created: float
+    expires: float | None
+    """`None` is never: it ends with the conversation, or when it is withdrawn."""
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class SharedConversation(Value):
+    """What a link shows to whoever opens it."""
+
+    link: ShareLink
+    """Without its title where a turn is hidden, of which it may tell."""
+    turns: tuple[Turn, ...]
+    """The next of those that they may see, in their order."""
+    is_partial: bool
+    """Whether some are made of what they may not see, and so not shown."""
+
+
+class StoredShareLinks:
+    """The links to conversations of a store, one of each at most, as `store.conversations.links`."""
+
+    def __init__(self, threads: WorkerThreads, clock: Callable[[], float] = time) -> None:
+        self._threads = threads
+        self._clock = clock
+
+    async def make(
+        self, id: str, *, owner: str = "", ttl_s: float | None = None, viewer: Viewer | None = None
+    ) -> tuple[ShareLink, str]:
+        """Make a link to a conversation as it is now, and return it with its token, which is kept nowhere.
+
+        It takes the place of the one there was. `ttl_s` is how many seconds it holds, `None` until it is withdrawn.
+        UsageError where there is no such conversation, or the viewer sees none of its turns.
+        """
+        token, hidden = token_urlsafe(32), self._hidden(viewer)
+        seen = await self._threads.read(rows.get_seen, owner, id, self._clock(), hidden)
+        if not seen.turns:
+            raise UsageError(f"the conversation {id!r} has no turn yet: ask something in it, then share it")
+        life = checked_ttl(ttl_s)
+        return await self._threads.write(_make, owner, id, self._clock(), seen.title, _digest(token), life), token
+
+    async def get(self, id: str, *, owner: str = "") -> ShareLink | None:
+        """Return the link to a conversation that holds, if there is one; UsageError where there is no conversation."""
+        return await self._threads.read(_get, owner, id, self._clock())
+
+    async def withdraw(self, id: str, *, owner: str = "") -> bool:
+        """End the link to a conversation at once, and return whether there was one; UsageError as `get` does."""
+        return await self._threads.write(_withdraw, owner, id, self._clock())
+
+    async def open(
+        self, token: str, *, after: int = 0, limit: int = 100, viewer: Viewer | None = None
+    ) -> SharedConversation:
+        """Return what a link shows to a viewer: its next turns after a number; UsageError where it holds no more."""
+        if not 0 < len(token) <= LONGEST_TOKEN:
+            raise _nothing()
+        hidden = self._hidden(viewer)
+        return await self._threads.read(_open, _digest(token), self._clock(), (after, limit), hidden)
+
+    def _hidden(self, viewer: Viewer | None) -> Hidden | None:
+        return None if viewer is None else TurnVisibility(self._threads.opened(), viewer).hidden
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _nothing() -> UsageError:
+    return UsageError("this link leads to nothing: it is not whole, was withdrawn, or has expired")
+
+
+# On a connection
+
+
+def _make(
+    connection: SqlConnection, owner: str, id: str, now: float, title: str, digest: bytes, ttl_s: float | None
+) -> ShareLink:
+    conversation = rows.get_seen(connection, owner, id, now, None)
+    expires = None if ttl_s is None else now + ttl_s
+    link = ShareLink(title=title, turns=conversation.turns, created=now, expires=expires)
+    connection.execute("DELETE FROM share_links WHERE conversation_key = ?", (conversation.key,))
+    connection.execute(
+        "INSERT INTO share_links (conversation_key, digest, title, turns, created, expires) VALUES (?, ?, ?, ?, ?, ?)",
+        (conversation.key, digest, title, link.turns, now, expires),
+    )
+    return link
+
+
+def _get(connection: SqlConnection, owner: str, id: str, now: float) -> ShareLink | None:
+    row = connection.execute(
+        "SELECT title, turns, created, expires FROM share_links WHERE conversation_key = ?"
+        " AND (expires IS NULL OR expires > ?)",
+        (rows.get_seen(connection, owner, id, now, None).key, now),
+    ).fetchone()
+    return None if row is None else ShareLink(title=row[0], turns=row[1], created=row[2], expires=row[3])
+
+
+def _withdraw(connection: SqlConnection, owner: str, id: str, now: float) -> bool:
+    key = rows.get_seen(connection, owner, id, now, None).key
+    return connection.execute("DELETE FROM share_links WHERE conversation_key = ?", (key,)).rowcount > 0
+
+
+def _open(
+    connection: SqlConnection, digest: bytes, now: float, page: tuple[int, int], hidden: Hidden | None
+) -> SharedConversation:
+    row = connection.execute(_OPEN, (digest, now, now)).fetchone()
+    if row is None:
+        raise _nothing()
+    key, title, turns, created, expires = row
+    link = ShareLink(title=title, turns=turns, created=created, expires=expires)
+    unseen = [number for number in hidden(connection, key) if number <= turns] if hidden is not None else []
+    found = rows.turns_of(connection, key, unseen, page[0], page[1], until=turns)
+    return SharedConversation(link=evolve(link, title="") if unseen else link, turns=found, is_partial=bool(unseen))
