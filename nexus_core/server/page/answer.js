@@ -11,7 +11,7 @@ import { picture, tries } from "./window.js";
 const EARLY = 6; // Sources that are shown before the answer.
 
 export class Turn {
-  // `again` and `edit` take the question; `place` is where the turn is kept, once it is.
+  // `again` and `edit` take the question, where it can be asked; `place` is where the turn is kept, once it is.
   constructor(query, { again, edit, contextId = "", passages = [], files = [], place = null, rating = null }) {
     this.place = place;
     this.rating = rating;
@@ -22,7 +22,7 @@ export class Turn {
     this.body = el("div");
     this.foot = el("div", { class: "foot" });
     this.node = el("article", { class: "answer", "aria-label": "Answer" }, this.state, this.body, this.foot);
-    const change = el("button", { type: "button", class: "quiet small edit", onclick: () => edit(query) }, "Edit");
+    const change = edit ? el("button", { type: "button", class: "quiet small edit", onclick: () => edit(query) }, "Edit") : null;
     const names = files.length ? el("div", { class: "hint" }, files.join(", ")) : null;
     this.asked = el("div", { class: "turn" }, el("div", { class: "asked", dir: "auto" }, query), names, change);
     this.open = (passage, words) => openPassage(passage, contextId, words);
@@ -74,7 +74,7 @@ export class Turn {
 
   #end(text, ...more) {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
-    const again = el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this.query) }, "Ask again");
+    const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this.query) }, "Ask again") : "";
     const [tools, how] = more;
     this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, ...this.#thumbs(), tools ?? ""), how].filter(Boolean));
   }

@@ -1,6 +1,5 @@
 // The query API: JSON and streams, with a key where one is asked for.
 
-import { forget } from "./cited.js";
 import { events } from "./sse.js";
 
 const prefix = document.querySelector("meta[name=prefix]").content;
@@ -41,9 +40,7 @@ export let isRefused = false; // Whether a key was asked for and not given.
 export const onKeyNeeded = (ask) => { askForKey = ask; };
 export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
 
-// What was read with another key goes with it.
 export function keepKey(key) {
-  forget();
   isRefused = false;
   key ? sessionStorage.setItem(KEPT, key) : sessionStorage.removeItem(KEPT);
 }

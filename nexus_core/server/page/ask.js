@@ -5,7 +5,7 @@ import { Turn } from "./answer.js";
 import { Approvals } from "./approvals.js";
 import * as attached from "./attached.js";
 import { asking, choose, chosen, examples, found, isStored, load, offerRest, searching } from "./choices.js";
-import { keep, recall } from "./cited.js";
+import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
 import { pause } from "./growing.js";
@@ -85,10 +85,9 @@ async function resume(id) {
   try {
     while (after !== null) {
       const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const { id: run, query, response, rating } of told.turns) {
-        const { passages, contextId, lacks } = recall(run, response);
-        lacking ||= lacks;
-        const turn = new Turn(query, { ...acts, contextId, passages, rating, place: [id, run] });
+      for (const { id: run, query, response, contextId, contextItems: passages, rating } of told.turns) {
+        lacking ||= !passages.length && cited(response).length;
+        const turn = new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, place: [id, run] });
         await turn.show(response);
         if (performance.now() - began > SLICE_MS) {
           await pause();
@@ -100,7 +99,7 @@ async function resume(id) {
     }
     conversation = id;
     kept = true;
-    $("thread").append(el("p", { class: "hint" }, `To ask further, write below.${lacking ? " Citations are plain text where this tab has not seen the passages." : ""}`));
+    $("thread").append(el("p", { class: "hint" }, `To ask further, write below.${lacking ? " Citations of passages that were not kept are plain text." : ""}`));
     refresh(id);
     $("thread").focus({ preventScroll: true });
   } catch (error) {
@@ -137,7 +136,6 @@ async function send(again) {
       approvals.take(event);
     }
     const { end } = growing;
-    keep(end.id, growing.text, end.metadata.contextItems, isStored() ? where.contextId : "");
     if (end.conversationId) turn.place = [end.conversationId, end.id];
     await turn.finish();
     if (turn.isSeen) kept = conversation === end.conversationId;

@@ -1,4 +1,4 @@
-// Your conversations: listed, found by words, opened, renamed, kept as a file, deleted.
+// Your conversations: listed, found by words, opened, renamed, shared, kept as a file, deleted.
 
 import { call } from "./api.js";
 import { chosen } from "./choices.js";
@@ -50,6 +50,7 @@ function row(conversation) {
   const line = el("li", {}, link,
     act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
     act("rename", `Rename ${title || id}`, "✎", () => rename(line, conversation)),
+    act("share", `Share ${title || id}`, "⤴", () => trying("conversations-said", async () => (await import("./shared/link.js")).share(conversation))),
     act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", () => save(conversation))));
   return line;
 }

@@ -18,6 +18,8 @@ from nexus_core.server.settings import ServerSettings
 INDEX = "index.html"
 ADMIN = "admin"
 """The folder of the page for who administrates, whose address is the same."""
+SHARED = "shared"
+"""The folder of the page of a conversation that somebody shares, whose address is the same."""
 VENDOR = "vendor"
 """The folder of the libraries, as their makers ship them."""
 _TYPES = {
@@ -65,7 +67,7 @@ class _File:
 
 
 class PageFiles:
-    """Serves the page at `/`, and that for who administrates at `/admin`."""
+    """Serves the page at `/`, that for who administrates at `/admin`, and shared conversations at `/shared`."""
 
     def __init__(self, settings: ServerSettings) -> None:
         self._files = tuple(_read(settings))
@@ -77,7 +79,7 @@ class PageFiles:
 
 def _read(settings: ServerSettings) -> list[_File]:
     found = []
-    for folder in ("", ADMIN, VENDOR):
+    for folder in ("", ADMIN, SHARED, VENDOR):
         for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name):
             if "." + path.name.rpartition(".")[2] in _TYPES:
                 data = path.read_bytes()
@@ -93,6 +95,7 @@ def _route(file: _File) -> Route:
     shown = {
         INDEX: ("/", "showPage", "Show the web page."),
         f"{ADMIN}/{INDEX}": (f"/{ADMIN}", "showAdminPage", "Show the page of keys and spend."),
+        f"{SHARED}/{INDEX}": (f"/{SHARED}", "showSharedPage", "Show the page of a conversation that somebody shares."),
     }
     as_file = (f"/page/{file.name}", "", f"Give the file {file.name} of the web page.")
     path, name, summary = shown.get(file.name, as_file)

@@ -16,6 +16,7 @@ let isKnown = false; // Whether the list of conversations is there, and what the
 async function view() {
   const [wanted, ...rest] = location.hash.slice(1).split("/").map(plain);
   if (wanted === "main") return;
+  if (wanted === "shared") return location.replace(`shared#${rest[0]}`);
   drawer(wanted === "conversations");
   const shown = wanted in VIEWS ? wanted : "ask";
   for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== shown;

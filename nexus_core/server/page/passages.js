@@ -17,7 +17,7 @@ export async function openPassage(passage, contextId = "", words = "") {
     `relevance ${passage.relevance.toPrecision(3)}`,
   ));
   $("passage-whole").hidden = !contextId;
-  if (contextId) $("passage-whole").href = route("contexts", contextId, "items", passage.id);
+  if (contextId) $("passage-whole").href = "./" + route("contexts", contextId, "items", passage.id);
   else $("passage-whole").removeAttribute("href");
   // Before the answer is there, its text is not.
   if (passage.text === undefined) show(["The passage is here once the answer is."]);

@@ -111,7 +111,7 @@ async def test_document_tells_what_takes_a_key(running: Running) -> None:
         if any(operation["security"] == [] for operation in methods.values())
     }
     assert public == {
-        "/", "/admin", "/docs", "/openapi.json", "/api/openapi.json", "/healthz", "/readyz", "/auth/login",
+        "/", "/admin", "/shared", "/docs", "/openapi.json", "/api/openapi.json", "/healthz", "/readyz", "/auth/login",
         "/auth/callback", "/auth/session",
     }  # fmt: skip
 

@@ -94,7 +94,7 @@ LEFT = """(() => {
   const loads = /^(script|img|iframe|style|link|meta|base|object|embed|video|audio|template)$/i;
   const places = "#thread *, #preview *, dialog *, #items *, #view-conversations *";
   const runs = ({ name, value }) => /^on|^style$|^srcdoc$|^formaction$/i.test(name)
-    || (name === "href" && !/^(#|https?:|mailto:|admin$|auth.login$)/.test(value));
+    || (name === "href" && !/^((\\.\\/)?#|\\.\\/$|https?:|mailto:|admin$|auth.login$)/.test(value));
   return [...document.querySelectorAll(places)].flatMap((node) => [
     ...(loads.test(node.localName) ? [node.localName] : []),
     ...[...node.attributes].filter(runs).map(({ name, value }) => `${name}=${value}`),

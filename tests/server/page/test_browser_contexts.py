@@ -14,14 +14,6 @@ from nexus_core.engine.plugins import PluginRegistry
 pytestmark = pytest.mark.slow
 
 OPEN = "document.querySelector('#sure').open"
-FILL = """
-for (let size = 2 ** 23; size >= 1; size /= 2) {
-  try {
-    for (let each = 0; ; each++) sessionStorage.setItem(`NAME${size}.${each}`, "x".repeat(size));
-  } catch {}
-}
-"""
-"""Leaves no room in what a tab may keep."""
 
 
 async def ask(tab: Any, question: str) -> None:
@@ -206,7 +198,7 @@ async def test_conversation_has_an_address(tab: Any, running: Any) -> None:
 
 
 async def test_citations_of_a_conversation_open_again(tab: Any, running: Any, fakes: Any) -> None:
-    """As long as the tab and its key; afterwards they are plain text, and that is said."""
+    """In any tab, also where the document is another by then; what an older version kept is plain text, and said so."""
     fakes.connectors["main"].replies = ["There are 28 days [1], not 30 [7].", "None is cited."]
     await tab.go(running.origin + "/#ask/talk/handbook")
     await tab.until("document.querySelector('#context').value === 'handbook'")
@@ -214,42 +206,26 @@ async def test_citations_of_a_conversation_open_again(tab: Any, running: Any, fa
     await ask(tab, "And now?")
     sent = await tab.run("document.querySelector('.source bdi').textContent")
     address = await tab.until("location.hash.split('/').length === 4 && location.href")
+    assert await tab.run("sessionStorage.length") == 0
     await again(tab, address)
     assert await tab.run("document.querySelectorAll('.citation').length") == 1
     assert await tab.text("#thread > .hint") == "To ask further, write below."
     await tab.click(".citation")
     assert sent in await tab.text("#passage-title")
+    text = await tab.text("#passage-text")
     await tab.click("#passage-whole")
     await tab.until("document.querySelector('#item').open")
     assert await tab.text("#item-title") == sent
 
+    await running.store.remove("handbook", ["leave", "trains", "flights"])
     await again(tab, address)
-    await tab.click("#change-key")
-    await tab.until("document.querySelector('#key-dialog').open")
-    await tab.press("Enter")
-    await tab.until("sessionStorage.length === 0")
+    await tab.click(".citation")
+    assert await tab.text("#passage-text") == text
+
+    await running.store.write(lambda connection: connection.execute("UPDATE turns SET passages = NULL"))
     await again(tab, address)
     assert await tab.run("document.querySelectorAll('.citation').length") == 0
     assert "plain text" in await tab.text("#thread > .hint")
-
-
-async def test_passages_that_find_no_room_cost_no_answer(tab: Any, running: Any, fakes: Any) -> None:
-    """Older ones make room where the tab's memory is full; what finds none all the same is not kept."""
-    fakes.connectors["own"].replies = ["28 days [1]."] * 3
-    await tab.go(running.origin + "/#ask/own/own")
-    await tab.until("document.querySelector('#pipeline').value === 'own'")
-    await ask(tab, "How much leave?")
-    kept = "Object.keys(sessionStorage).filter((name) => name.startsWith('nexus.cited.'))"
-    (first,) = await tab.run(kept)
-    await tab.run(FILL.replace("NAME", "nexus.cited.old."))
-    await ask(tab, "How much leave?")
-    (second,) = await tab.run(kept)
-    assert second != first
-    await tab.run(f"sessionStorage.removeItem({second!r})")
-    await tab.run(FILL.replace("NAME", "another."))
-    await ask(tab, "How much leave?")
-    assert await tab.run(kept) == []
-    assert await tab.run("document.querySelectorAll('.citation').length") == 3
 
 
 async def test_conversation_is_deleted_once_it_is_confirmed(tab: Any, running: Any) -> None:
