@@ -51,5 +51,7 @@ class Route:
     """Tells errors as JSON-RPC does."""
     cookies: bool = True
     """Whether it takes the session of who is signed in to the page; else a bearer token or a key alone."""
+    file_types: tuple[str, ...] = ()
+    """The media types of the one file that is its body."""
     uploads: bool = False
     """Takes bodies up to the limit of uploads, and other media types than JSON."""

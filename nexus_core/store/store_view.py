@@ -165,6 +165,10 @@ class StoreView:
         """Delete a conversation with all its turns; raises UsageError where there is none."""
         await self._store.conversations.delete(id, owner=owner)
 
+    async def take_conversations(self, file: bytes, owner: str) -> tuple[tuple[str, Conversation | None], ...]:
+        """Keep the conversations of a file for an owner, all or none; `None` for one that is there as it is."""
+        return await self._store.conversations.take(file, owner=owner, viewer=self._viewer)
+
     async def share_link(self, id: str, owner: str) -> ShareLink | None:
         """Return the link to a conversation, if there is one; raises UsageError where there is no conversation."""
         return await self._store.conversations.links.get(id, owner=owner)

@@ -242,7 +242,8 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
     assert left == {
         "DELETE /conversations/{conversationId}", "PATCH /conversations/{conversationId}", "DELETE /runs/{runId}",
         "PUT /conversations/{conversationId}/turns/{turnId}/rating",
-        "PUT /conversations/{conversationId}/link", "DELETE /conversations/{conversationId}/link",
+        "POST /conversations", "PUT /conversations/{conversationId}/link",
+        "DELETE /conversations/{conversationId}/link",
         "DELETE /v1/responses/{responseId}", "POST /v1/responses/{responseId}/cancel",
         "POST /runs/{runId}/approvals/{callId}",
     }  # fmt: skip

@@ -1,11 +1,11 @@
-"""`nexus conversations`: what is kept of conversations, shown, exported, deleted and let expire."""
+"""`nexus conversations`: what is kept of conversations, shown, exported, imported, shared, deleted and let expire."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
@@ -24,6 +24,8 @@ Examples:
   nexus conversations list
   nexus conversations show monday --last 3
   nexus conversations export --rated > queries.jsonl
+  nexus conversations import saved.jsonl
+  nexus conversations share monday --expires 7d
   nexus conversations delete monday
   nexus conversations expire --idle 30d
   nexus conversations expire --ttl 90d
@@ -38,7 +40,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 @click.group("conversations", epilog=EPILOG)
 @store_option
 def command() -> None:
-    """List, show, export, delete and expire the conversations of a store.
+    """List, show, export, import, share, delete and expire the conversations of a store.
 
     `nexus run PIPELINE QUERY --conversation ID` begins one and goes on with it.
     """
@@ -111,6 +113,54 @@ def export(owner: str, everybody: bool, rated: bool) -> None:
             after = page[-1].place
 
     _with(work)
+
+
+@command.command("import")
+@click.argument("file", type=click.File("rb"))
+@_owner_option
+@click.option("--all", "everybody", is_flag=True, help="Each to the owner that the file names.")
+@store_option
+def take(file: BinaryIO, owner: str, everybody: bool) -> None:
+    """Keep the conversations of FILE (- for stdin): what `export` printed, or the page saved. All or none.
+
+    What is there is never changed: what is the same is left alone, and one whose id another has gets a new id.
+    """
+    told = _with(
+        lambda kept: kept.take(file.read(kept.file_bytes + 1), owner=None if everybody else owner), create=True
+    )
+    for id, each in told:
+        if each is None:
+            echo(f"{id}: there already")
+        else:
+            named = "" if each.id == id else f" as {each.id}, since there is another {id}"
+            echo(f"{id}: imported{named}, {each.turns} turn{'s' * (each.turns != 1)}")
+
+
+@command.command("share")
+@click.argument("id")
+@_owner_option
+@click.option("--expires", metavar="DURATION", help="How long the link holds, as in 30d; by default until `unshare`.")
+@store_option
+def share(id: str, owner: str, expires: str | None) -> None:
+    """Make a link by which others read conversation ID as it is now, in place of the last one.
+
+    Whoever has it and may use a server of this store reads the turns that are made of what they may see.
+    """
+    ttl_s = None if expires is None else seconds_above_0(expires, "--expires", _EXAMPLE)
+    link, token = _with(lambda kept: kept.links.make(id, owner=owner, ttl_s=ttl_s))
+    echo(f"shared#{token}")
+    holds = "until `nexus conversations unshare`" if link.expires is None else f"until {_shown(link.expires)}"
+    echo(f"Shown this once. Open it at your server's address, as https://HOST/shared#...; it holds {holds}.", err=True)
+
+
+@command.command("unshare")
+@click.argument("id")
+@_owner_option
+@store_option
+def unshare(id: str, owner: str) -> None:
+    """End the link to conversation ID at once."""
+    ended = _with(lambda kept: kept.links.withdraw(id, owner=owner))
+    echo(f"{id} is no longer shared" if ended else f"{id} was not shared")
 
 
 @command.command("delete")
@@ -217,6 +267,9 @@ def _query_json(conversation: Conversation, turn: Turn) -> dict[str, Any]:
         "_id": turn.run_id,
         "text": turn.query,
         "conversation": conversation.id,
+        "owner": conversation.owner,
+        "title": conversation.title if conversation.is_renamed else None,
+        "time": datetime.fromtimestamp(turn.time, UTC).isoformat(timespec="milliseconds"),
         "response": turn.answer,
         "model": turn.model,
         "rating": turn.rating,

@@ -13,12 +13,13 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.server.api.response_schemas import PASSAGE
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
-from nexus_core.server.http.bodies import Parameters, read_json
+from nexus_core.server.http.bodies import Parameters, read_bytes, read_json
 from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits
 from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, Conversation, Turn
+from nexus_core.store.conversations.conversation_files import FILE_BYTES, ConversationFileError
 
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
@@ -46,6 +47,14 @@ LIST = closed(
     required=("conversations", "next"),
     name="ConversationPage",
 )
+TAKEN = closed(
+    {"conversations": array(CONVERSATION), "unchanged": COUNT},
+    required=("conversations", "unchanged"),
+    name="ImportedConversations",
+)
+FILE_TYPES = ("application/jsonl", "text/markdown", "application/octet-stream")
+SLOWER = 8
+"""A file may take so many times as long to come as another body."""
 _NEW_TITLE = "Blank or null: it is called by its first question again."
 CHANGE = closed(
     {"title": or_null(text(TITLE_CHARACTERS, description=_NEW_TITLE))},
@@ -75,6 +84,12 @@ class ConversationsApi:
                 method="GET", path="/conversations", handler=self.list, scope="query",
                 name="listConversations", summary="List your conversations, the last changed first.",
                 query=self._list.properties, answer=LIST, errors=(400,),
+            ),
+            Route(
+                method="POST", path="/conversations", handler=self.take, scope="query",
+                name="importConversations",
+                summary="Keep conversations out of a file as yours, all or none; none that is there is changed.",
+                file_types=FILE_TYPES, answer=TAKEN, errors=(422, 507),
             ),
             Route(
                 method="GET", path=one, handler=self.show, scope="query",
@@ -112,6 +127,21 @@ class ConversationsApi:
                 "next": _cursor(page[-1]) if len(found) > limit else None,
             }
         )
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Keep the conversations of a file."""
+        limits, who = self._limits, identity(request)
+        if request.content_type not in FILE_TYPES:
+            raise Failure(
+                415, "unsupported_media_type", f"send the file with one of these types: {', '.join(FILE_TYPES)}"
+            )
+        data = await read_bytes(request, min(FILE_BYTES, limits.upload_bytes), SLOWER * limits.body_s)
+        try:
+            found = await self._serving.seen_by(who.viewer).take_conversations(data, who.owner)
+        except ConversationFileError as error:
+            raise Failure(422, "unreadable_conversations", error.why) from error
+        kept = [_conversation_json(each) for _, each in found if each is not None]
+        return web.json_response({"conversations": kept, "unchanged": len(found) - len(kept)})
 
     async def show(self, request: web.Request) -> web.Response:
         """Show the next turns of a conversation."""

@@ -114,6 +114,8 @@ def _operation(route: Route, components: OpenAPIComponents) -> dict[str, Any]:
         told["parameters"] = parameters
     if route.uploads:
         told["requestBody"] = _content(_FILES, components)
+    elif route.file_types:
+        told["requestBody"] = _content(dict.fromkeys(route.file_types, _BYTES), components)
     elif route.body is not None:
         told["requestBody"] = _content({"application/json": route.body}, components)
     return told
@@ -155,7 +157,7 @@ def _responses(route: Route, components: OpenAPIComponents) -> dict[str, Any]:
     told: dict[str, Any] = {str(route.status): _success(route, components)}
     if route.accepted is not None:
         told["202"] = _accepted(route.accepted, components)
-    takes = _WITH_BODY if route.body is not None or route.uploads else ()
+    takes = _WITH_BODY if route.body is not None or route.uploads or route.file_types else ()
     keys = _WITH_KEY if route.scope != "public" else ()
     prefix, shape = _failure_shape(route)
     schema = components.schema(shape)

@@ -17,6 +17,13 @@ export function begin() {
     return { next, rows: () => conversations.map(row), drawn };
   });
   $("conversation-words").addEventListener("input", find);
+  $("import").addEventListener("change", async () => {
+    const { take } = await files();
+    const said = await take($("import").files);
+    $("import").value = "";
+    await refresh();
+    $("conversations-said").replaceChildren(...said);
+  });
 }
 
 // Draws the list anew; `id` is the one that is open.
@@ -51,9 +58,11 @@ function row(conversation) {
     act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
     act("rename", `Rename ${title || id}`, "✎", () => rename(line, conversation)),
     act("share", `Share ${title || id}`, "⤴", () => trying("conversations-said", async () => (await import("./shared/link.js")).share(conversation))),
-    act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", () => save(conversation))));
+    act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", async () => (await files()).save(conversation))));
   return line;
 }
+
+const files = () => import("./shared/files.js");
 
 const act = (name, label, sign, onclick) => el("button", { type: "button", class: `quiet small ${name}`, "aria-label": label, title: label, onclick }, sign);
 
@@ -96,17 +105,4 @@ async function remove(line, { id, title, turns }) {
     if (id === opened) $("fresh").click();
     $("conversations-title").focus();
   });
-}
-
-// The whole conversation as Markdown.
-async function save({ id, title }) {
-  const parts = [`# ${title || id}\n`];
-  for (let after = 0; after !== null;) {
-    const told = await call("GET", `${path(id)}?limit=200&after=${after}`);
-    for (const { query, response } of told.turns) parts.push(`## ${query}\n\n${response}\n`);
-    after = told.next;
-  }
-  const href = URL.createObjectURL(new Blob([parts.join("\n")], { type: "text/markdown" }));
-  el("a", { href, download: `${(title || id).slice(0, 60).replace(/[^\p{L}\p{N} _-]/gu, "").trim() || "conversation"}.md` }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 1_000);
 }

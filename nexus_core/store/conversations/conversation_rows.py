@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import inf
+from secrets import token_urlsafe
 from typing import Literal
 
 from attrs import evolve
@@ -13,6 +14,7 @@ from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Message
 from nexus_core.store.conversations.cited_passages import read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
+from nexus_core.store.conversations.conversation_files import ImportedConversation
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -173,6 +175,45 @@ def turns_of(
         (key, after, until, json.dumps([*unseen]), limit),
     )
     return tuple(map(_turn, rows))
+
+
+def take(
+    connection: SqlConnection, conversations: Sequence[ImportedConversation], now: float, sources: str
+) -> tuple[Conversation | None, ...]:
+    """Keep conversations out of a file, and return them in their order; `None` for one that is there as it is."""
+    # The newest is to be the last that is kept: lists begin with it.
+    order = sorted(range(len(conversations)), key=lambda at: conversations[at].turns[-1].time or now)
+    found = {at: _take(connection, conversations[at], now, sources) for at in order}
+    return tuple(found[at] for at in range(len(conversations)))
+
+
+def _take(connection: SqlConnection, told: ImportedConversation, now: float, sources: str) -> Conversation | None:
+    _forget(connection, told.owner, told.id, now)
+    there = _row(connection, told.owner, told.id, now)
+    texts = [(turn.run_id, turn.query, turn.answer) for turn in told.turns]
+    if there is not None:
+        kept = turns_of(connection, there.key, (), 0, len(texts) + 1)
+        if [(turn.run_id, turn.query, turn.answer) for turn in kept[: len(texts)]] == texts:
+            return None
+    id = told.id if there is None else token_urlsafe(16)
+    begun = _begin(connection, told.owner, id, now, read_default_ttl(connection))
+    connection.executemany(
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, rating, comment, sources)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                begun.key, number, min(now if turn.time is None else turn.time, now), turn.run_id, turn.query,
+                turn.answer, turn.model, turn.rating, turn.comment or None, sources,
+            )
+            for number, turn in enumerate(told.turns, 1)
+        ],
+    )  # fmt: skip
+    created = min(turn.time or now for turn in told.turns)
+    connection.execute(
+        "UPDATE conversations SET turns = ?, created = ?, title = ? WHERE key = ?",
+        (len(told.turns), min(created, now), told.title, begun.key),
+    )
+    return _get(connection, told.owner, id, now)
 
 
 def rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:

@@ -73,7 +73,7 @@ class StoredShareLinks:
         It takes the place of the one there was. `ttl_s` is how many seconds it holds, `None` until it is withdrawn.
         UsageError where there is no such conversation, or the viewer sees none of its turns.
         """
-        token, hidden = token_urlsafe(32), self._hidden(viewer)
+        token, hidden = token_urlsafe(32), self._hidden(viewer, by_link=False)
         seen = await self._threads.read(rows.get_seen, owner, id, self._clock(), hidden)
         if not seen.turns:
             raise UsageError(f"the conversation {id!r} has no turn yet: ask something in it, then share it")
@@ -94,11 +94,11 @@ class StoredShareLinks:
         """Return what a link shows to a viewer: its next turns after a number; UsageError where it holds no more."""
         if not 0 < len(token) <= LONGEST_TOKEN:
             raise _nothing()
-        hidden = self._hidden(viewer)
+        hidden = self._hidden(viewer, by_link=True)
         return await self._threads.read(_open, _digest(token), self._clock(), (after, limit), hidden)
 
-    def _hidden(self, viewer: Viewer | None) -> Hidden | None:
-        return None if viewer is None else TurnVisibility(self._threads.opened(), viewer).hidden
+    def _hidden(self, viewer: Viewer | None, *, by_link: bool) -> Hidden | None:
+        return None if viewer is None else TurnVisibility(self._threads.opened(), viewer, by_link).hidden
 
 
 def _digest(token: str) -> bytes:

@@ -6,11 +6,14 @@ write to it. What has expired is gone for readers at once, and deleted by the wr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
 from secrets import token_urlsafe
 from time import time
 from typing import Literal
+
+from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.prompts import PackedItem
@@ -26,9 +29,10 @@ from nexus_core.store.conversations.conversation import (
     Turn,
     checked_ttl,
 )
+from nexus_core.store.conversations.conversation_files import FILE_BYTES, ImportedConversation, read_conversations
 from nexus_core.store.conversations.conversation_rows import Hidden
 from nexus_core.store.conversations.share_links import StoredShareLinks
-from nexus_core.store.conversations.turn_sources import TurnVisibility, sources_json
+from nexus_core.store.conversations.turn_sources import TurnVisibility, imported_json, sources_json
 from nexus_core.store.records import checked_name
 from nexus_core.store.worker_threads import WorkerThreads
 
@@ -40,6 +44,9 @@ _AT_ONCE = 500
 
 class StoredConversations:
     """The conversations of a store, as `store.conversations`; give it to `Pipeline.load(..., conversations=...)`."""
+
+    file_bytes = FILE_BYTES
+    """Of a file that is imported."""
 
     def __init__(self, threads: WorkerThreads, clock: Callable[[], float] = time) -> None:
         self._threads = threads
@@ -195,6 +202,21 @@ class StoredConversations:
             rows.rate, owner, id, now, run_id, (rating, (said or None) if rating else None), unseen
         )
 
+    async def take(
+        self, file: bytes, *, owner: str | None = "", viewer: Viewer | None = None
+    ) -> tuple[tuple[str, Conversation | None], ...]:
+        """Keep the conversations of a file, all or none: each by its id there, `None` for one that is the same here.
+
+        They belong to an owner, or with `None` to those whom the file names. What is here is never changed: one whose
+        id another has gets a new id. They live on from now, and keep the times of their turns. Raises UsageError for
+        a file that is none of conversations, or larger than `file_bytes`.
+        """
+        told = await asyncio.to_thread(read_conversations, file)
+        takes_nul = not self._threads.folder.is_server
+        fit = tuple(_fit(each, each.owner if owner is None else owner, takes_nul=takes_nul) for each in told)
+        kept = await self._threads.write(rows.take, fit, self._clock(), imported_json(viewer))
+        return tuple((each.id, found) for each, found in zip(told, kept, strict=True))
+
     async def delete(self, id: str, *, owner: str = "") -> None:
         """Delete a conversation with all its turns; UsageError where there is none."""
         _check(id, owner)
@@ -225,6 +247,26 @@ def _check(id: object, owner: object) -> None:
     checked_name(id, "the id of a conversation")
     if owner != "":
         checked_name(owner, "the owner of a conversation")
+
+
+def _fit(conversation: ImportedConversation, owner: str, *, takes_nul: bool) -> ImportedConversation:
+    """Return a conversation with its owner, and with texts that can be kept."""
+
+    def whole(text: str | None) -> str | None:
+        return None if text is None else _whole(text, takes_nul=takes_nul)
+
+    turns = tuple(
+        evolve(
+            turn,
+            run_id=_whole(turn.run_id, takes_nul=takes_nul),
+            query=_whole(turn.query, takes_nul=takes_nul),
+            answer=_whole(turn.answer, takes_nul=takes_nul),
+            model=_whole(turn.model, takes_nul=takes_nul),
+            comment=whole(turn.comment),
+        )
+        for turn in conversation.turns
+    )
+    return evolve(conversation, owner=owner, title=whole(conversation.title), turns=turns)
 
 
 def _checked_limit(limit: int) -> int:

@@ -2,7 +2,8 @@
 
 With each turn are kept the contexts that were searched, the items of its prompt, who might see these, and which turns
 before it were not in its prompt. A viewer is shown a turn if all of that may be seen now as it could be then: what was
-granted and is no longer hides it, and each later turn whose prompt it was in.
+granted and is no longer hides it, and each later turn whose prompt it was in. What a turn out of a file was made of is
+not known: who sees all that its importer saw is shown it, and by a link who sees everything.
 """
 
 from __future__ import annotations
@@ -33,12 +34,21 @@ def sources_json(contexts: Sequence[str], items: Sequence[Item], unseen: Sequenc
     return json.dumps(told)
 
 
+def imported_json(viewer: Viewer | None) -> str:
+    """Return as what a turn from a file is kept, by what whoever imports it may see."""
+    parts = None if viewer is None else (viewer.groups, viewer.contexts, viewer.tags)
+    seen = None if parts is None else [None if part is None else sorted(part) for part in parts]
+    return json.dumps({"contexts": [], "items": [], "marks": [], "unseen": [], "imported": seen})
+
+
 @define(eq=False, repr=False)
 class TurnVisibility:
     """Tells which turns a viewer may see; for one look at a store, in the thread that reads."""
 
     search: ContextSearch
     viewer: Viewer
+    by_link: bool = False
+    """Whether they look by a link, at what is somebody else's."""
     _contexts: dict[str, Context] | None = None
     _sees_all: bool | None = None
     _seen: dict[str, bool] = field(factory=dict)
@@ -64,10 +74,22 @@ class TurnVisibility:
     def _may_see(self, connection: SqlConnection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
         if sources is None or told is None:  # of an older version: nobody knows what it was made of
             return self._all_is_seen(connection)
+        if "imported" in sources:
+            return self._sees_as_much(sources["imported"]) or self._all_is_seen(connection)
         place = json.dumps([sources["contexts"], sources["items"], sources["marks"]])
         if place not in self._seen:
             self._seen[place] = self._are_seen(connection, sources)
         return self._seen[place]
+
+    def _sees_as_much(self, told: Sequence[Sequence[str] | None] | None) -> bool:
+        """Tell whether the viewer may see all that whoever has imported a turn could see, and is its owner."""
+        if told is None or self.by_link:
+            return False
+        groups, contexts, tags = told
+        return self.viewer.groups.issuperset(groups or ()) and all(
+            own is None or (theirs is not None and own.issuperset(theirs))
+            for own, theirs in ((self.viewer.contexts, contexts), (self.viewer.tags, tags))
+        )
 
     def _are_seen(self, connection: SqlConnection, sources: Mapping[str, Any]) -> bool:
         viewer, known = self.viewer, self._known()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_core import Store
+from nexus_core import Store, UsageError
 from nexus_core.cli.main import main
 
 pytestmark = pytest.mark.slow
@@ -106,6 +106,59 @@ def test_rated_answers_are_exported_as_queries(nexus: Nexus, tmp_path: Path) -> 
     code, out, err = nexus("eval", "talk.yaml", "--collection", str(tmp_path))
     assert code == 0, (out, err)
     assert len(nexus("conversations", "export", "--all")[1].splitlines()) == 2
+
+
+def test_export_is_imported_as_it_was(nexus: Nexus, tmp_path: Path) -> None:
+    """Into another store, of every owner; again it changes nothing, and another with its id gets a new one."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "tuesday")
+
+    async def change() -> None:
+        async with Store(tmp_path / "store") as store:
+            (turn, _) = await store.conversations.turns("monday")
+            await store.conversations.rate("monday", turn.run_id, "down", comment="Wrong \u2192 year")
+            await store.conversations.rename("monday", "Leave")
+            await store.conversations.add("of ann", query="q", answer="a", model="m", run_id="r", owner="ann")
+
+    asyncio.run(change())
+    out = nexus("conversations", "export", "--all")[1]
+    (tmp_path / "talks.jsonl").write_text(out)
+    other = ("--store", str(tmp_path / "other"))
+    code, told, err = nexus("conversations", "import", "talks.jsonl", "--all", *other)
+    assert (code, err, "monday: imported, 2 turns" in told) == (0, "", True)
+    assert nexus("conversations", "export", "--all", *other)[1] == out
+    assert nexus("conversations", "import", "talks.jsonl", "--all", *other)[1].count("there already") == 3
+    (tmp_path / "talks.jsonl").write_text(out.replace("Leave", "Holiday").replace("28 days", "30 days"))
+    told = nexus("conversations", "import", "talks.jsonl", *other)[1]
+    assert "monday: imported as " in told
+    assert [each["id"] for each in json.loads(nexus("conversations", "list", "--json", *other)[1])].count("monday") == 1
+
+
+def test_file_that_is_none_of_conversations_is_refused(nexus: Nexus, tmp_path: Path) -> None:
+    """With its line, and what to give instead."""
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "q"}')
+    code, _, err = nexus("conversations", "import", "queries.jsonl")
+    assert (code, "line 1 has no `conversation`: give JSON Lines as `nexus conversations export`" in err) == (2, True)
+    assert json.loads(nexus("conversations", "list", "--json")[1]) == []
+
+
+def test_conversation_is_shared_and_no_longer(nexus: Nexus, tmp_path: Path) -> None:
+    """The link is told this once, and what ends it."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    code, out, err = nexus("conversations", "share", "monday", "--expires", "7d")
+    assert (code, out.startswith("shared#"), "Shown this once" in err) == (0, True, True)
+
+    async def read() -> int:
+        async with Store(tmp_path / "store") as store:
+            return len((await store.conversations.links.open(out.strip().removeprefix("shared#"))).turns)
+
+    assert asyncio.run(read()) == 1
+    assert "is no longer shared" in nexus("conversations", "unshare", "monday")[1]
+    assert "was not shared" in nexus("conversations", "unshare", "monday")[1]
+    with pytest.raises(UsageError, match="leads to nothing"):
+        asyncio.run(read())
+    assert nexus("conversations", "share", "tuesday")[0] == 2
 
 
 def test_an_empty_store_says_how_to_begin(nexus: Nexus) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +88,28 @@ async def test_answer_is_rated(running: Running) -> None:
     for path, code in (("monday/turns/x", "turn_not_found"), (f"x/turns/{turn['id']}", "conversation_not_found")):
         status, told = await running.call("PUT", f"{PATH}/{path}/rating", json={"rating": "up"})
         assert (status, told["code"]) == (404, code)
+
+
+async def test_conversations_are_imported_for_who_sends_them(guarded: Running) -> None:
+    """Whoever the file says that they are of; what is wrong with it is told, and changes nothing."""
+    line = {"_id": "r1", "text": "Leave?", "conversation": "monday", "owner": "bob", "response": "28 days."}
+    file = json.dumps(line).encode()
+    sent = {"headers": {**key("ann")["headers"], "Content-Type": "application/octet-stream"}}
+    await ask(guarded, "monday", **key("bob"))
+    for found, unchanged in ((["monday"], 0), ([], 1)):
+        status, told = await guarded.call("POST", PATH, data=file, **sent)
+        assert (status, [each["id"] for each in told["conversations"]], told["unchanged"]) == (200, found, unchanged)
+    _, mine = await guarded.call("GET", f"{PATH}/monday", **key("ann"))
+    assert [turn["response"] for turn in mine["turns"]] == ["28 days."]
+    _, theirs = await guarded.call("GET", f"{PATH}/monday", **key("bob"))
+    assert [turn["response"] for turn in theirs["turns"]] == ["An answer."]
+    status, told = await guarded.call("POST", PATH, data=file + b"\n{}", **sent)
+    assert (status, told["code"]) == (422, "unreadable_conversations")
+    assert "line 2 has no `conversation`: give JSON Lines as" in told["error"]
+    assert (await guarded.call("POST", PATH, data=io.BytesIO(b"x" * (32 * 2**20 + 1)), **sent))[0] == 413
+    assert (await guarded.call("POST", PATH, json={}, **key("ann")))[0] == 415
+    assert (await guarded.call("POST", PATH, data=file))[0] == 401
+    assert len((await guarded.call("GET", PATH, **key("ann")))[1]["conversations"]) == 1
 
 
 async def test_conversations_are_listed_page_by_page(running: Running) -> None:

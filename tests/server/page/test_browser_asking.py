@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,12 @@ async def test_answer_is_rated(tab: Any, running: Any) -> None:
     await tab.until(f"{pressed} === 'false,false'")
 
 
+SAVED = """{
+  URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return "#"; };
+  HTMLAnchorElement.prototype.click = function () { window.called = this.download; };
+}"""
+
+
 async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None:
     """The sidebar finds them by words of their titles, and saves one as a Markdown file."""
     for number in range(9):
@@ -207,13 +214,45 @@ async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None
     await tab.write("#conversation-words", "question 7")
     shown = "[...document.querySelectorAll('#conversations li:not([hidden]) bdi')].map((each) => each.textContent)"
     assert await tab.run(shown) == ["Question 7?"]
-    await tab.run("""{
-      URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return "#"; };
-      HTMLAnchorElement.prototype.click = function () { window.called = this.download; };
-    }""")
+    await tab.run(SAVED)
     await tab.click("#conversations li:not([hidden]) .export")
-    assert await tab.until("window.saved") == "# Question 7?\n\n## Question 7?\n\n**Yes** [1].\n"
+    text = await tab.until("window.saved")
+    seen = re.sub("^<!-- .* -->\n", "", text, flags=re.MULTILINE)
+    assert seen == "# Question 7?\n\n## Question 7?\n\n**Yes** [1].\n\n"
     assert await tab.run("window.called") == "Question 7.md"
+
+
+async def test_saved_conversation_is_imported_as_it_was(tab: Any, running: Any, tmp_path: Path) -> None:
+    """Whatever its texts; another file is refused with its line, and changes nothing."""
+    talks = running.store.conversations
+    odd = "<!-- x answer -->\n## ü \U0001f6f6 --> <b>\r\n\n"
+    for number in range(2):
+        told = {"query": f"{number} {odd}", "answer": f"{odd}{number}", "model": "main", "run_id": f"r{number}"}
+        await talks.add("monday", **told)
+    await talks.rename("monday", "Leave --> <i>")
+    await talks.rate("monday", "r1", "down", comment="Why --> this?")
+    before = await talks.turns("monday")
+    await tab.size(1440, 900)
+    await ready(tab, running)
+    await tab.until("document.querySelector('#conversations .export') !== null")
+    await tab.run(SAVED)
+    await tab.click("#conversations .export")
+    (tmp_path / "saved.md").write_text(await tab.until("window.saved"), "utf-8", newline="")
+    (tmp_path / "notes.md").write_text("# Notes\n")
+    await talks.delete("monday")
+    await tab.attach("#import", tmp_path / "saved.md", tmp_path / "notes.md")
+    said = await tab.until("document.querySelectorAll('#conversations-said p').length === 2 && "
+                           "document.querySelector('#conversations-said').innerText")  # fmt: skip
+    assert "saved.md: 1 conversation imported." in said
+    assert "notes.md: nothing imported. line 1 is no JSON" in said
+    assert await tab.text("#conversations a bdi") == "Leave --> <i>"
+    after = await talks.turns("monday")
+    told_of = [[(t.run_id, t.query, t.answer, t.model, t.rating, t.comment) for t in each] for each in (before, after)]
+    assert told_of[0] == told_of[1]
+    assert [round(turn.time, 2) for turn in before] == [round(turn.time, 2) for turn in after]
+    await tab.attach("#import", tmp_path / "saved.md")
+    await tab.until("document.querySelector('#conversations-said').textContent.includes('1 was there already')")
+    assert len(await talks.list()) == 1
 
 
 async def test_sidebar_of_a_phone_stands_behind_a_button(tab: Any, running: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from time import time
 
 import pytest
@@ -124,6 +125,40 @@ class RecordTests(StoreSuite):
             assert (await links.get("t", owner="ann"), await links.withdraw("t", owner="ann")) == (None, False)
             with pytest.raises(UsageError, match="leads to nothing"):
                 await links.open(other)
+
+    @looped
+    async def test_conversations_are_taken_out_of_a_file(self) -> None:
+        """All in one transaction, and none that is here is changed; the newest comes first.
+
+        Fix: let `executemany` write in the transaction that is open.
+        """
+        async with self._store() as store:
+            talks = store.conversations
+            line = {"_id": "r1", "text": "q\0", "response": "a\ud83d", "model": "m", "rating": "up", "comment": "Yes"}
+            told = [
+                {**line, "conversation": id, "time": f"2026-11-{day:02}T10:00:00Z"}
+                for id, day in (("new", 23), ("old", 3))
+            ]
+            file = "\n".join(map(json.dumps, told)).encode()
+            taken = await talks.take(file, owner="ann")
+            assert [id for id, _ in taken] == ["new", "old"]
+            assert [talk.id for talk in await talks.list(owner="ann")] == ["new", "old"]
+            (turn,) = await talks.turns("old", owner="ann")
+            assert (turn.query.rstrip("\0\ufffd"), turn.answer, turn.rating, turn.comment) == (
+                "q",
+                "a\ufffd",
+                "up",
+                "Yes",
+            )
+            assert [found for _, found in await talks.take(file, owner="ann")] == [None, None]
+            await talks.add("old", query="q2", answer="a2", model="m", run_id="r2", owner="ann")
+            (_, same), (_, also) = await talks.take(file, owner="ann")
+            assert (same, also) == (None, None), "what has gone on since is the same still"
+            other = json.dumps({**told[1], "response": "another"}).encode()
+            ((_, renamed),) = await talks.take(other, owner="ann")
+            assert renamed is not None
+            assert (renamed.id != "old", renamed.turns) == (True, 1)
+            assert len(await talks.turns("old", owner="ann")) == 2
 
     @looped
     async def test_keys_are_kept_rotated_limited_and_revoked(self) -> None:
