@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import click
 
@@ -13,9 +13,10 @@ from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.cli.store_option import store_option, with_store
+from nexus_core.contract.errors import UsageError
 
 if TYPE_CHECKING:
-    from nexus_core.store.conversations.conversation import Conversation, Turn
+    from nexus_core.store.conversations.conversation import Conversation, Rating, Turn
     from nexus_core.store.conversations.stored_conversations import StoredConversations
 
 EPILOG = """\b
@@ -23,6 +24,7 @@ Examples:
   nexus run pipelines/rewriting.yaml "What is a sink?" --conversation monday
   nexus conversations list
   nexus conversations show monday --last 3
+  nexus conversations rate monday down --comment "Of last year"
   nexus conversations export --rated > queries.jsonl
   nexus conversations import saved.jsonl
   nexus conversations share monday --expires 7d
@@ -40,7 +42,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 @click.group("conversations", epilog=EPILOG)
 @store_option
 def command() -> None:
-    """List, show, export, import, share, delete and expire the conversations of a store.
+    """List, show, rate, export, import, share, delete and expire the conversations of a store.
 
     `nexus run PIPELINE QUERY --conversation ID` begins one and goes on with it.
     """
@@ -134,6 +136,28 @@ def take(file: BinaryIO, owner: str, everybody: bool) -> None:
         else:
             named = "" if each.id == id else f" as {each.id}, since there is another {id}"
             echo(f"{id}: imported{named}, {each.turns} turn{'s' * (each.turns != 1)}")
+
+
+@command.command("rate")
+@click.argument("id")
+@click.argument("rating", type=click.Choice(["up", "down", "none"]))
+@click.option("--turn", metavar="N", type=click.IntRange(min=1), help="The number of the turn; by default the last.")
+@click.option("--comment", metavar="TEXT", help="Why, in at most 2,000 characters.")
+@_owner_option
+@store_option
+def rate(id: str, rating: str, turn: int | None, comment: str | None, owner: str) -> None:
+    """Keep with an answer of conversation ID what you think of it, in place of what was kept; `none` takes it back."""
+
+    async def work(kept: StoredConversations) -> Turn:
+        _, turns = await _read(kept, id, owner, 1 if turn is None else None)
+        found = next((each for each in turns if turn in (None, each.number)), None)
+        if found is None:
+            raise UsageError(f"the conversation {id!r} has no turn {turn or 1}: `nexus conversations show` lists them")
+        told = cast("Rating | None", None if rating == "none" else rating)
+        return await kept.rate(id, found.run_id, told, comment=comment, owner=owner)
+
+    rated = _with(work)
+    echo(f"turn {rated.number} of {id} is {'not rated any more' if rated.rating is None else f'rated {rated.rating}'}")
 
 
 @command.command("share")

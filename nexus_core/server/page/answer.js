@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { Citations, cited } from "./citations.js";
-import { $, alone, el, problem, trying } from "./dom.js";
+import { $, alone, el, problem } from "./dom.js";
 import { drawn, Growing } from "./growing.js";
 import { copied } from "./markdown.js";
 import { openPassage } from "./passages.js";
@@ -12,9 +12,10 @@ const EARLY = 6; // Sources that are shown before the answer.
 
 export class Turn {
   // `again` and `edit` take the question, where it can be asked; `place` is where the turn is kept, once it is.
-  constructor(query, { again, edit, contextId = "", passages = [], files = [], place = null, rating = null }) {
+  constructor(query, { again, edit, contextId = "", passages = [], files = [], place = null, rating = null, comment = null }) {
     this.place = place;
     this.rating = rating;
+    this.comment = comment;
     this.query = query;
     this.again = again;
     this.citations = new Citations((passage, words) => openPassage(passage, contextId, words), passages);
@@ -76,24 +77,40 @@ export class Turn {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
     const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this.query) }, "Ask again") : "";
     const [tools, how] = more;
-    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, ...this.#thumbs(), tools ?? ""), how].filter(Boolean));
+    const [thumbs, why] = this.place ? this.#thumbs() : [[], null];
+    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, ...thumbs, tools ?? ""), why, how].filter(Boolean));
   }
 
-  // Pressed a second time, one takes it back.
+  // Pressed a second time, one takes it back; one that is pressed may be told why.
   #thumbs() {
-    if (!this.place) return [];
     const [conversation, run] = this.place.map(encodeURIComponent);
     const buttons = [["up", "Good answer"], ["down", "Bad answer"]].map(([name, label]) =>
-      el("button", { type: "button", class: `quiet small thumb ${name}`, "aria-label": label, title: label, onclick: () => rate(name) }, thumb()));
-    const draw = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.classList.contains(this.rating))));
-    const rate = (name) => trying("said", async () => {
-      const told = await call("PUT", `/conversations/${conversation}/turns/${run}/rating`, { rating: this.rating === name ? null : name });
-      this.rating = told.rating;
-      draw();
-      $("said").replaceChildren(this.rating ? "Kept with the answer." : "Taken back.");
-    });
+      el("button", { type: "button", class: `quiet small thumb ${name}`, "aria-label": label, title: label, onclick: () => press(name) }, thumb()));
+    const field = el("input", { maxLength: 2_000, autocomplete: "off", dir: "auto", placeholder: "Why? (optional)", "aria-label": "Why the answer is good or bad", oninput: () => { keep.textContent = "Keep"; } });
+    const keep = el("button", { class: "quiet small" }, "Keep");
+    const why = el("form", { class: "row why", onsubmit: (event) => { event.preventDefault(); rate(this.rating, field.value); } }, field, keep);
+    const draw = () => {
+      for (const button of buttons) button.setAttribute("aria-pressed", String(button.classList.contains(this.rating)));
+      why.hidden = !this.rating;
+    };
+    const rate = async (rating, comment) => {
+      try {
+        const told = await call("PUT", `/conversations/${conversation}/turns/${run}/rating`, { rating, comment });
+        Object.assign(this, { rating: told.rating, comment: told.comment });
+        this.says();
+        draw();
+        field.value = this.comment ?? "";
+        keep.textContent = comment ? "Kept" : "Keep";
+        $("said").replaceChildren(this.rating ? "Kept with the answer." : "Taken back.");
+      } catch (error) {
+        this.says(problem(error));
+      }
+    };
+    const press = (name) => rate(this.rating === name ? null : name, field.value);
     draw();
-    return buttons;
+    field.value = this.comment ?? "";
+    why.hidden = !this.comment;
+    return [buttons, why];
   }
 
   #sources(text) {

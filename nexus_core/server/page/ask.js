@@ -85,9 +85,9 @@ async function resume(id) {
   try {
     while (after !== null) {
       const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const { id: run, query, response, contextId, contextItems: passages, rating } of told.turns) {
+      for (const { id: run, query, response, contextId, contextItems: passages, rating, comment } of told.turns) {
         lacking ||= !passages.length && cited(response).length;
-        const turn = new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, place: [id, run] });
+        const turn = new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [id, run] });
         await turn.show(response);
         if (performance.now() - began > SLICE_MS) {
           await pause();

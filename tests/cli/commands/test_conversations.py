@@ -135,6 +135,21 @@ def test_export_is_imported_as_it_was(nexus: Nexus, tmp_path: Path) -> None:
     assert [each["id"] for each in json.loads(nexus("conversations", "list", "--json", *other)[1])].count("monday") == 1
 
 
+def test_answer_is_rated_and_told_why(nexus: Nexus) -> None:
+    """The last one, or one by its number; the export has both, and what is taken back is gone."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "monday")
+    told = nexus("conversations", "rate", "monday", "down", "--comment", "Which train?")[1]
+    assert told == "turn 2 of monday is rated down\n"
+    nexus("conversations", "rate", "monday", "up", "--turn", "1")
+    rated = [json.loads(line) for line in nexus("conversations", "export", "--rated")[1].splitlines()]
+    assert [(each["rating"], each["comment"]) for each in rated] == [("up", None), ("down", "Which train?")]
+    assert "not rated any more" in nexus("conversations", "rate", "monday", "none")[1]
+    assert len(nexus("conversations", "export", "--rated")[1].splitlines()) == 1
+    code, _, err = nexus("conversations", "rate", "monday", "up", "--turn", "9")
+    assert (code, "has no turn 9" in err) == (2, True)
+
+
 def test_file_that_is_none_of_conversations_is_refused(nexus: Nexus, tmp_path: Path) -> None:
     """With its line, and what to give instead."""
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "q"}')

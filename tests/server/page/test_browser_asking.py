@@ -32,6 +32,13 @@ async def ready(tab: Any, running: Any, pipeline: str = "talk") -> None:
     await tab.until("document.querySelector('#examples li') !== null")
 
 
+async def reopen(tab: Any) -> None:
+    """Leave the page, and open its address anew."""
+    address = await tab.run("location.href")
+    await tab.send("Page.navigate", url="about:blank")  # answered once the old page is gone
+    await tab.go(address)
+
+
 async def test_examples_are_asked_by_a_click(tab: Any, running: Any, fakes: Any) -> None:
     """They are made of titles in the context; chips choose another context, with examples of its own."""
     await running.store.create("house")
@@ -189,7 +196,7 @@ async def test_answer_is_rated(tab: Any, running: Any) -> None:
     await tab.click(".thumb.down")
     await tab.until(f"{pressed} === 'false,true'")
     await tab.until("location.hash.split('/').length === 4")
-    await tab.run("location.reload()")
+    await reopen(tab)
     await tab.until(f"{pressed} === 'false,true'")
     (talk,) = await running.store.conversations.list()
     assert [turn.rating for turn in await running.store.conversations.turns(talk.id)] == ["down"]
@@ -220,6 +227,41 @@ async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None
     seen = re.sub("^<!-- .* -->\n", "", text, flags=re.MULTILINE)
     assert seen == "# Question 7?\n\n## Question 7?\n\n**Yes** [1].\n\n"
     assert await tab.run("window.called") == "Question 7.md"
+
+
+async def test_rating_is_told_why(tab: Any, running: Any) -> None:
+    """In a field that a thumb opens; what is written is kept with the answer, changed, and goes with the thumb."""
+    await opened(tab, running)
+    await ask(tab, "How much leave?")
+    await tab.until(ANSWERED)
+    seen = "document.querySelector('.why').checkVisibility()"
+    assert await tab.run(seen) is False
+    await tab.click(".thumb.down")
+    await tab.until(seen)
+    (talk,) = await running.store.conversations.list()
+
+    async def kept() -> tuple[Any, Any]:
+        (turn,) = await running.store.conversations.turns(talk.id)
+        return turn.rating, turn.comment
+
+    assert await kept() == ("down", None)
+    await tab.write(".why input", "Of <b>last</b> year")
+    await tab.press("Enter")
+    await tab.until("document.querySelector('.why button').textContent === 'Kept'")
+    assert await kept() == ("down", "Of <b>last</b> year")
+    await tab.until("location.hash.split('/').length === 4")
+    await reopen(tab)
+    await tab.until("document.querySelector('.why input')?.value === 'Of <b>last</b> year'")
+    await tab.click(".thumb.up")
+    await tab.until("document.querySelector('.thumb.up').getAttribute('aria-pressed') === 'true'")
+    assert await kept() == ("up", "Of <b>last</b> year")
+    await tab.click(".thumb.up")
+    await tab.until(f"!{seen}")
+    assert await kept() == (None, None)
+    assert await tab.run("document.querySelector('.why input').value") == ""
+    await running.store.conversations.delete(talk.id)
+    await tab.click(".thumb.up")
+    assert "no conversation" in await tab.until("document.querySelector('.answer .state .problem')?.textContent")
 
 
 async def test_saved_conversation_is_imported_as_it_was(tab: Any, running: Any, tmp_path: Path) -> None:
