@@ -107,7 +107,7 @@ class KeysApi:
         """Return the routes of this part."""
         return [
             Route(
-                method="GET", path="/identity", handler=self.tell_who, scope="query",
+                method="GET", path="/identity", handler=self.tell_who, scope="any",
                 name="getCaller", summary="Tell who asks: the owner, and what they may do.", answer=WHO,
             ),
             Route(

@@ -57,7 +57,7 @@ function row(conversation) {
   const line = el("li", {}, link,
     act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
     act("rename", `Rename ${title || id}`, "✎", () => rename(line, conversation)),
-    act("share", `Share ${title || id}`, "⤴", () => trying("conversations-said", async () => (await import("./shared/link.js")).share(conversation))),
+    act("share", `Share ${title || id}`, "↗", () => trying("conversations-said", async () => (await import("./shared/link.js")).share(conversation))),
     act("export", `Save ${title || id} as a file`, "↓", () => trying("conversations-said", async () => (await files()).save(conversation))));
   return line;
 }

@@ -111,6 +111,24 @@ async def test_shared_page_asks_for_a_key_and_shows_what_it_may_see(
     assert not any(address.partition("#")[2] in each.partition("/api/")[0] for each in tab.requested[1:])
 
 
+async def test_key_that_may_not_ask_is_offered_no_import(tab: Any, start: Any) -> None:
+    """Since it has no conversations; one that may is offered it."""
+
+    async def verify(key: str) -> Identity | None:
+        return Identity(owner=key, scopes=frozenset({key})) if key in ("read", "query") else None
+
+    running = await start(verify=verify)
+    await tab.size(1440, 900)
+    for name in ("read", "query"):
+        await visit(tab, running.origin)
+        await tab.until("document.querySelector('#key-dialog')?.open")
+        await tab.write("#key", name)
+        await tab.press("Enter")
+        await tab.until("document.body.classList.contains('not-admin')")
+        assert await tab.run("document.querySelector('.import').checkVisibility()") == (name == "query")
+        await tab.run("sessionStorage.clear()")
+
+
 async def test_what_may_not_be_seen_is_not_shared(tab: Any, start: Any, tmp_path: Path, handbook: Path) -> None:
     """And the page says that something is left out."""
 

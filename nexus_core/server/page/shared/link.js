@@ -12,14 +12,14 @@ export async function share({ id, title }) {
   const address = el("input", { readOnly: true, "aria-label": "Link" });
   const days = el("select", {}, ...DAYS.map(([value, name]) => el("option", { value }, name)));
   const copy = el("button", { type: "button", onclick: async () => { await copied(copy, address.value); address.select(); } }, "Copy");
-  const made = el("div", { class: "row", hidden: true }, el("label", { class: "grow" }, "The link, which is shown this once", address), copy);
+  const made = el("div", { class: "row", hidden: true }, el("label", { class: "grow" }, "The link, shown this once", address), copy);
   const make = el("button", { type: "button", class: "make", onclick: () => trying("link-said", create) });
   const end = el("button", { type: "button", class: "danger withdraw", onclick: () => trying("link-said", withdraw) }, "Withdraw");
   const close = el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close");
   const dialog = el("dialog", { id: "link", "aria-labelledby": "link-title", onclose: () => dialog.remove() },
     el("h2", { id: "link-title" }, "Share ", alone(title || id)),
     el("p", { class: "hint" }, "Whoever has the link and may use this server reads the questions and answers until now, and of these only what is made of documents that they may see."),
-    state, el("label", { class: "some" }, "The link holds ", days), made, el("div", { id: "link-said", role: "status" }),
+    state, el("label", {}, "The link holds ", days), made, el("div", { id: "link-said", role: "status" }),
     el("div", { class: "row" }, make, end, close));
 
   const draw = (link) => {
