@@ -67,7 +67,7 @@ _ITEM = (
     " FROM items WHERE context_id = ? AND key > ? ORDER BY key LIMIT ?"
 )
 _DOCUMENT = (
-    "SELECT name, origin, stamp, digest, size, skipped, reader,"
+    "SELECT name, origin, stamp, digest, size, skipped, reader, problems, remarks,"
     " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
     " WHERE context_id = ? AND name > ? ORDER BY name LIMIT ?"
 )
@@ -116,14 +116,15 @@ def _write(connection: SqlConnection, folder: StorePaths, context: Context, file
     file.write(_line(head))
     last = ""
     while some := _next_rows(connection, folder, _DOCUMENT, (context.id, last)):
-        for name, origin, stamp, digest, size, skipped, reader, readers in some:
+        for name, origin, stamp, digest, size, skipped, reader, problems, remarks, readers in some:
             told = {"name": name, "origin": origin, "stamp": stamp, "digest": digest, "size": size}
             if skipped:
                 told["skipped"] = skipped
             if reader:
                 told["reader"] = reader
-            if readers:
-                told["readers"] = json.loads(readers)
+            for key, said in (("problems", problems), ("remarks", remarks), ("readers", readers or "[]")):
+                if said != "[]":
+                    told[key] = json.loads(said)
             file.write(_line({"document": told}))
         last = some[-1][0]
     after = count = 0
@@ -301,7 +302,16 @@ def _document(told: dict[str, Any]) -> StoredDocument:
     skipped = told.get("skipped", "")
     check_text(skipped, "why a document was skipped", LONGEST_REASON)
     readers = checked_readers(told.get("readers", []), "the document")
-    return StoredDocument(**known, size=size, skipped=skipped, readers=readers)
+    problems, remarks = (_said(told.get(key, []), key) for key in ("problems", "remarks"))
+    return StoredDocument(**known, size=size, skipped=skipped, readers=readers, problems=problems, remarks=remarks)
+
+
+def _said(told: object, key: str) -> tuple[str, ...]:
+    if not isinstance(told, list):
+        raise UsageError(f"the {key} of a document are no list")
+    for each in told:
+        check_text(each, f"the {key} of a document", LONGEST_REASON)
+    return tuple(told)
 
 
 def write_lines(

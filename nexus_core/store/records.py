@@ -68,6 +68,10 @@ class StoredDocument(Value):
     """Why nothing was read of it; empty where it was read."""
     reader: str = ""
     """What has read it, with its version, such as `html 3`; empty where that is not known."""
+    problems: tuple[str, ...] = ()
+    """What of it is not in the context as it should be, and why; it is read again next time."""
+    remarks: tuple[str, ...] = ()
+    """What its reader says of it: pages without text, parts that are missing or were read with doubt."""
     readers: tuple[str, ...] = ()
     """The groups that may see all of it; empty: whoever may see its context."""
 

@@ -27,6 +27,7 @@ from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.items import rows
+from nexus_core.store.items.documents import documents_of
 from nexus_core.store.items.tags import tag_items
 from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
@@ -314,7 +315,7 @@ class Store:
 
     async def _documents(self, name: str, origin: str | None, viewer: Viewer | None) -> tuple[StoredDocument, ...]:
         def read_documents(connection: SqlConnection) -> tuple[StoredDocument, ...]:
-            return rows.documents_of(connection, contexts.find(connection, name, viewer), origin, viewer)
+            return documents_of(connection, contexts.find(connection, name, viewer), origin, viewer)
 
         return await self.read(read_documents)
 

@@ -21,7 +21,16 @@ from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations.conversation import Conversation, Rating, Turn
 from nexus_core.store.conversations.share_links import SharedConversation, ShareLink
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.ingest import Ingested, Ingester
+from nexus_core.store.items.documents import (
+    Among,
+    DocumentTotals,
+    ListedDocument,
+    document_totals,
+    documents_named,
+    page_of_documents,
+)
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.runs import StoredRun
 from nexus_core.store.store import Store
@@ -122,9 +131,30 @@ class StoreView:
         """Return the documents of a context that were read, by name."""
         return await self._store.documents(name, viewer=self._viewer)
 
-    async def skipped(self, name: str) -> tuple[StoredDocument, ...]:
-        """Return what was found and not read, by name."""
-        return await self._store.skipped(name, viewer=self._viewer)
+    async def page_of_documents(
+        self, name: str, *, among: Among = "read", after: str = "", limit: int = 100
+    ) -> tuple[ListedDocument, ...]:
+        """Return the next documents after a name, by name, each with the figures of its items."""
+
+        def read_page(connection: SqlConnection) -> tuple[ListedDocument, ...]:
+            context = find(connection, name, self._viewer)
+            return page_of_documents(connection, context, self._viewer, among=among, after=after, limit=limit)
+
+        return await self._store.read(read_page)
+
+    async def documents_named(self, name: str, documents: Sequence[str]) -> dict[str, StoredDocument]:
+        """Return those of some documents that were read, by name."""
+
+        def find_documents(connection: SqlConnection) -> dict[str, StoredDocument]:
+            context = find(connection, name, self._viewer)
+            known = documents_named(connection, context, documents, self._viewer)
+            return {each.name: each for each in known.values() if not each.skipped}
+
+        return await self._store.read(find_documents)
+
+    async def document_totals(self, name: str) -> DocumentTotals:
+        """Return how many documents a context has."""
+        return await self._store.read(lambda it: document_totals(it, find(it, name, self._viewer), self._viewer))
 
     async def _without_hidden_links(self, name: str, items: Sequence[Item]) -> tuple[Item, ...]:
         """Return items whose metadata name no others than may be seen: where one links to tells what is there."""

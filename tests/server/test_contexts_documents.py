@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,9 @@ from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.settings import ServerLimits
 from nexus_core.store.access.api_keys import ApiKeys
+from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.store import Store
+from nexus_core.store.store_view import StoreView
 
 pytestmark = pytest.mark.slow
 
@@ -265,3 +269,71 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     assert {each["origin"] for each in first["skipped"]} == {str(folder)}  # this machine's own client is its operator
     await send(running, "own.exe", b"\x1f\x8b\x08\0\0\0")
     assert len((await running.call("GET", skipped))[1]["skipped"]) == 3  # what a client sends is answered, not kept
+
+
+async def test_documents_tell_their_items_their_state_and_what_is_missing(running: Running) -> None:
+    """Ready, still without some vectors, or not as it should be; and the context how many of which there are."""
+    broken = b"<p>Rooms are booked ahead.</p><script>var never = 'closed'"
+    lines = b'{"id": "a", "text": "The canteen opens at noon."}\nno JSON\n'
+    for name, data in (("canteen.jsonl", lines), ("rooms.html", broken), ("travel.md", TRAVEL)):
+        await send(running, name, data)
+    _, told = await running.call("GET", DOCUMENTS)
+    canteen, rooms, travel = told["documents"]
+    assert (canteen["state"], canteen["items"], len(canteen["problems"])) == ("incomplete", 1, 1)
+    assert (travel["state"], travel["items"], travel["remarks"]) == ("ready", 1, [])
+    assert (rooms["state"], rooms["problems"]) == ("ready", [])
+    assert "never closed" in rooms["remarks"][0]
+    _, context = await running.call("GET", "/api/contexts/handbook")
+    size = len(lines) + len(broken) + len(TRAVEL)
+    assert context["documents"] == {"count": 3, "size": size, "remarked": 2, "skipped": 0}
+    _, remarked = await running.call("GET", DOCUMENTS, params={"only": "remarked"})
+    assert [each["name"] for each in remarked["documents"]] == ["canteen.jsonl", "rooms.html"]
+
+    pytest.importorskip("wordllama")
+    await running.store.embed("handbook", "static")
+    mine = "(SELECT key FROM items WHERE source = 'travel.md')"
+    for statement in ("UPDATE contexts SET embedded = 0", f"DELETE FROM vector_parts WHERE item_key IN {mine}"):
+        await running.store.write(run_statement, statement)
+    _, told = await running.call("GET", DOCUMENTS)
+    assert [(each["state"], each["withoutVectors"]) for each in told["documents"]] == [
+        ("incomplete", 0), ("ready", 0), ("embedding", 1),
+    ]  # fmt: skip
+
+
+async def test_a_page_of_ten_thousand_documents_costs_what_one_of_two_hundred_does(running: Running) -> None:
+    """At its beginning and near its end, in steps of the database; and each page goes on where the last one ended."""
+    view, steps = StoreView(running.store, None), []
+    for count in (200, 10_000):
+        rows = [(f"{number:05}.md",) for number in range(count)]
+        await running.store.write(add_documents, rows)
+        pages = [view.page_of_documents("handbook", after=after) for after in ("", f"{count - 150:05}.md")]
+        steps += [await steps_of(running.store, page) for page in pages]
+    assert max(steps[2:]) <= 1.5 * max(steps[:2])
+    status, page = await running.call("GET", DOCUMENTS, params={"after": "09900.md", "limit": 60})
+    assert (status, page["documents"][0]["name"], page["next"]) == (200, "09901.md", "09960.md")
+    _, last = await running.call("GET", DOCUMENTS, params={"after": page["next"]})
+    assert (len(last["documents"]), last["next"]) == (39, None)
+
+
+def run_statement(connection: SqlConnection, statement: str) -> None:
+    connection.execute(statement)
+
+
+def add_documents(connection: SqlConnection, names: Sequence[tuple[str]]) -> None:
+    connection.executemany(
+        "INSERT INTO documents (context_id, name, origin, stamp, digest, size, added)"
+        " VALUES (1, ?, 'upload', '', '', 10, 0) ON CONFLICT DO NOTHING",
+        names,
+    )
+
+
+async def steps_of(store: Store, work: Awaitable[object]) -> int:
+    """Return how many hundred steps the database takes for some work."""
+    connection, count = store._threads.opened().connection, Counter[str]()
+    assert isinstance(connection, sqlite3.Connection)
+    connection.set_progress_handler(lambda: count.update(steps=1), 100)
+    try:
+        await work
+        return count["steps"]
+    finally:
+        connection.set_progress_handler(None, 0)

@@ -46,8 +46,21 @@ _TOLD = {
 _VECTORS = closed(
     {"dimensions": COUNT, "items": COUNT, "total": COUNT}, required=("dimensions", "items", "total"), name="VectorCount"
 )
-CONTEXT = closed({**_TOLD, "readers": array(TEXT), "vectors": or_null(_VECTORS)}, required=tuple(_TOLD), name="Context")
-"""A context as it is told; its `readers`, and how many items have vectors, are for who sees everything."""
+_DOCUMENTS = closed(
+    {
+        "count": COUNT, "size": {**COUNT, "description": "In bytes."},
+        "remarked": {**COUNT, "description": "Of which something is missing, or was read with doubt."},
+        "skipped": {**COUNT, "description": "Files beside them that were found and not read."},
+    },
+    required=("count", "size", "remarked", "skipped"), name="DocumentTotals",
+)  # fmt: skip
+CONTEXT = closed(
+    {**_TOLD, "readers": array(TEXT), "vectors": or_null(_VECTORS), "documents": _DOCUMENTS},
+    required=tuple(_TOLD),
+    name="Context",
+)
+"""A context as it is told: its `readers`, and how many items have vectors, to who sees everything; its `documents`
+where it is told alone."""
 GRANT = closed({"readers": READERS}, required=("readers",), name="ContextReaders")
 """What `PUT {prefix}/contexts/{contextId}/readers` takes."""
 
@@ -156,7 +169,11 @@ def absence_told(request: web.Request) -> Iterator[None]:
 
 async def _whole_json(context: Context, view: StoreView, request: web.Request) -> dict[str, Any]:
     """Return what is told of one context, which would take too long for a list of them."""
-    told = _context_json(context, view, request)
+    totals = await view.document_totals(context.name)
+    documents = {
+        "count": totals.documents, "size": totals.size, "remarked": totals.remarked, "skipped": totals.skipped
+    }  # fmt: skip
+    told = {**_context_json(context, view, request), "documents": documents}
     if not view.sees_all:
         return told
     state = await view.vector_state(context.name)

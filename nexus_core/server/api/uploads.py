@@ -30,6 +30,7 @@ from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.ingest.read_document import MixedFiles
+from nexus_core.store.items.documents import Among, ListedDocument
 from nexus_core.store.records import StoredDocument, checked_name
 from nexus_core.store.store_view import StoreView
 
@@ -49,13 +50,28 @@ UPLOADED = closed(
     required=("found", "read", "unchanged", "items", "failed", "remarks"),
     name="UploadedDocuments",
 )
+_STATE = {
+    "enum": ["ready", "embedding", "incomplete"],
+    "description": "Of an incomplete one something is missing, as its problems say, and it is read again next time; one"
+    " that is embedding has items without vectors, which are found by words until they have theirs.",
+}
 _DOCUMENT = closed(
-    {"name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT, "reader": TEXT},
-    required=("name", "origin", "size", "sha256", "reader"),
+    {
+        "name": TEXT, "origin": TEXT, "size": COUNT, "sha256": TEXT, "reader": TEXT, "state": _STATE, "items": COUNT,
+        "withoutVectors": COUNT, "problems": array(TEXT), "remarks": array(TEXT),
+    },
+    required=("name", "origin", "size", "sha256", "reader", "state", "items", "withoutVectors", "problems", "remarks"),
     name="Document",
-)
+)  # fmt: skip
+_SKIPPED_STATE = {
+    "enum": ["unread", "failed"],
+    "description": "One that failed is tried again whenever its files are added again; one that is unread only once it"
+    " has changed.",
+}
 _SKIPPED = closed(
-    {"name": TEXT, "origin": TEXT, "reason": TEXT}, required=("name", "origin", "reason"), name="SkippedFile"
+    {"name": TEXT, "origin": TEXT, "reason": TEXT, "size": COUNT, "state": _SKIPPED_STATE},
+    required=("name", "origin", "reason", "size", "state"),
+    name="SkippedFile",
 )
 SKIPPED = closed(
     {"skipped": array(_SKIPPED), "next": or_null(TEXT)}, required=("skipped", "next"), name="SkippedFilePage"
@@ -83,12 +99,13 @@ class UploadsApi:
         self._limits = settings.limits
         self._turns = asyncio.Semaphore(READ_AT_ONCE)
         self._catalogue: PluginRegistry | None = None
-        self._page = Parameters(
-            {
-                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
-                "after": text(NAME, description="Where the next page begins: `next` of the page before."),
-            }
-        )
+        page = {
+            "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+            "after": text(NAME, description="Where the next page begins: `next` of the page before."),
+        }
+        only = text(description="Only documents that have problems or remarks.", enum=["remarked"])
+        self._page = Parameters({**page, "only": only})
+        self._skipped_page = Parameters(page)
         self._asked = Parameters(
             {
                 "name": text(NAME, minLength=1, description="Of a file that is the body itself, with its ending."),
@@ -113,7 +130,7 @@ class UploadsApi:
                 method="GET", path=f"{PATH}/skipped", handler=self.skipped, scope="read",
                 name="listSkippedFiles",
                 summary="List the files that were found and not read, by name, each with its reason.",
-                query=self._page.properties, answer=SKIPPED, errors=(400, 404),
+                query=self._skipped_page.properties, answer=SKIPPED, errors=(400, 404),
             ),
             Route(
                 method="POST", path=f"{PATH}/documents", handler=self.add, scope="admin",
@@ -131,36 +148,24 @@ class UploadsApi:
         """List the next documents."""
         asked = self._page.read(request)
         view, context = await context_of(self._serving, request)
-        after, limit = asked.get("after", ""), asked.get("limit", 100)
-        known = [each for each in await view.documents(context) if each.name > after]
-        page = known[:limit]
-        told = {"documents": [_document_json(each, paths=request[OPERATOR]) for each in page]}
-        return web.json_response({**told, "next": page[-1].name if len(known) > limit else None})
+        among: Among = asked.get("only", "read")
+        page, more = await _page_of(view, context, asked, among)
+        told = [_document_json(each, to_operator=request[OPERATOR]) for each in page]
+        return web.json_response({"documents": told, "next": more})
 
     async def skipped(self, request: web.Request) -> web.Response:
         """List the next files that were not read."""
-        asked = self._page.read(request)
+        asked = self._skipped_page.read(request)
         view, context = await context_of(self._serving, request)
-        after, limit = asked.get("after", ""), asked.get("limit", 100)
-        known = [each for each in await view.skipped(context) if each.name > after]
-        page = known[:limit]
-        to_operator = request[OPERATOR]
-        told = [
-            {
-                "name": each.name,
-                "origin": _shown_origin(each, paths=to_operator),
-                # What stands in brackets may be the words of a library: they are for operators, too.
-                "reason": each.skipped if to_operator else (each.skipped or "").partition(" (")[0],
-            }
-            for each in page
-        ]
-        return web.json_response({"skipped": told, "next": page[-1].name if len(known) > limit else None})
+        page, more = await _page_of(view, context, asked, "skipped")
+        told = [_skipped_json(each.document, to_operator=request[OPERATOR]) for each in page]
+        return web.json_response({"skipped": told, "next": more})
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove a document."""
         view, context = await context_of(self._serving, request)
         name = request.match_info["document"]
-        if all(each.name != name for each in await view.documents(context)):
+        if not await view.documents_named(context, [name]):
             raise Failure(404, "document_not_found", f"there is no document {name[:200]!r} in this context")
         await view.remove_documents(context, [name])
         return web.Response(status=204)
@@ -172,7 +177,7 @@ class UploadsApi:
         with TemporaryDirectory(prefix="nexus-") as folder:
             uploads = await self._receive(request, Path(folder), asked.get("name"))
             async with self._turn():
-                known = {each.name: each for each in await view.documents(context)}
+                known = await view.documents_named(context, [upload.name for upload in uploads])
                 for upload in uploads:
                     _check_free(upload, known)
                 done = await self._read_all(view, context, uploads, asked)
@@ -326,15 +331,47 @@ def _shown_origin(document: StoredDocument, *, paths: bool) -> str:
     return document.origin if paths or document.origin.startswith(_NO_PATHS) else ""
 
 
-def _document_json(document: StoredDocument, *, paths: bool) -> dict[str, Any]:
+async def _page_of(
+    view: StoreView, context: str, asked: Mapping[str, Any], among: Among
+) -> tuple[Sequence[ListedDocument], str | None]:
+    """Return the next documents, and where the page after them begins, if there is one."""
+    limit = asked.get("limit", 100)
+    found = await view.page_of_documents(context, among=among, after=asked.get("after", ""), limit=limit + 1)
+    page = found[:limit]
+    return page, page[-1].document.name if len(found) > limit else None
+
+
+def _document_json(listed: ListedDocument, *, to_operator: bool) -> dict[str, Any]:
     """Return what is told of a document; paths of this machine are for operators."""
+    document = listed.document
+    state = "incomplete" if document.problems else "embedding" if listed.without_vectors else "ready"
     return {
         "name": document.name,
-        "origin": _shown_origin(document, paths=paths),
+        "origin": _shown_origin(document, paths=to_operator),
         "size": document.size,
         "sha256": document.digest,
         "reader": document.reader,
+        "state": state,
+        "items": listed.items,
+        "withoutVectors": listed.without_vectors,
+        "problems": [_shown_reason(said, to_operator=to_operator) for said in document.problems],
+        "remarks": [_shown_reason(said, to_operator=to_operator) for said in document.remarks],
     }
+
+
+def _skipped_json(document: StoredDocument, *, to_operator: bool) -> dict[str, Any]:
+    return {
+        "name": document.name,
+        "origin": _shown_origin(document, paths=to_operator),
+        "reason": _shown_reason(document.skipped, to_operator=to_operator),
+        "size": document.size,
+        "state": "unread" if document.stamp else "failed",
+    }
+
+
+def _shown_reason(said: str, *, to_operator: bool) -> str:
+    """Return what is said of a document: what stands in brackets may be the words of a library, for operators."""
+    return said if to_operator else said.partition(" (")[0]
 
 
 def _uploaded_json(done: Sequence[Ingested]) -> dict[str, Any]:

@@ -50,11 +50,13 @@ export async function call(method, path, body, options = {}) {
   return response.status === 204 ? null : await response.json();
 }
 
-// Sends a form, and tells how much of it has gone, as a share of 1: `fetch` does not.
-export function upload(path, form, onShare) {
+// Sends a file to a context, and tells how much of it has gone, as a share of 1: `fetch` does not.
+export function upload(context, file, onShare) {
   return new Promise((resolve, reject) => {
+    const form = new FormData();
+    form.append("file", file, file.name);
     const request = new XMLHttpRequest();
-    request.open("POST", prefix + path);
+    request.open("POST", `${prefix}/contexts/${encodeURIComponent(context)}/documents`);
     request.responseType = "json";
     request.setRequestHeader("Accept", "application/json");
     const key = sessionStorage.getItem(KEPT);

@@ -1,6 +1,6 @@
 // Files of a question: images and PDF files are asked about once, or whatever can be read is added to the context.
 
-import { send as upload } from "./documents.js";
+import { upload } from "./api.js";
 import { $, alone, el, problem, size } from "./dom.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];

@@ -21,10 +21,11 @@ export async function load() {
   offerRest();
 }
 
-// Chooses what an address names; tells what of it there is not.
+// Chooses what an address names, for the pipeline "-" one that takes a context; tells what of it there is not.
 export function choose(pipeline, context) {
   const missing = [];
-  for (const [id, value] of [["pipeline", pipeline], ["context", context]]) {
+  const taking = [current(), ...pipelines].find((each) => each?.takesContext)?.name;
+  for (const [id, value] of [["pipeline", pipeline === "-" ? taking : pipeline], ["context", context]]) {
     if (!value) continue;
     if ([...$(id).options].some((option) => option.value === value)) $(id).value = value;
     else missing.push(`There is no ${id} “${value}” here any more.`);

@@ -20,6 +20,8 @@ ADMIN = "admin"
 """The folder of the page for who administrates, whose address is the same."""
 SHARED = "shared"
 """The folder of the page of a conversation that somebody shares, whose address is the same."""
+VIEWS = "views"
+"""The folder of the views that are loaded when they are opened."""
 VENDOR = "vendor"
 """The folder of the libraries, as their makers ship them."""
 _TYPES = {
@@ -79,7 +81,7 @@ class PageFiles:
 
 def _read(settings: ServerSettings) -> list[_File]:
     found = []
-    for folder in ("", ADMIN, SHARED, VENDOR):
+    for folder in ("", ADMIN, SHARED, VIEWS, VENDOR):
         for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name):
             if "." + path.name.rpartition(".")[2] in _TYPES:
                 data = path.read_bytes()

@@ -2,15 +2,15 @@
 
 import { hasKey, isRefused, keepKey, onKeyNeeded } from "./api.js";
 import * as ask from "./ask.js";
-import * as contexts from "./contexts.js";
 import * as conversations from "./conversations.js";
 import * as dialogs from "./dialogs.js";
-import { $ } from "./dom.js";
-import * as models from "./models.js";
+import { $, trying } from "./dom.js";
 import * as passages from "./passages.js";
 import * as session from "./session.js";
 
-const VIEWS = { ask, contexts, models };
+// Those that the first paint does not need are loaded when they are opened.
+const VIEWS = { ask, contexts: () => import("./views/contexts.js"), models: () => import("./views/models.js") };
+const begun = new Set([ask]);
 let isKnown = false; // Whether the list of conversations is there, and what the key may do.
 
 async function view() {
@@ -26,7 +26,11 @@ async function view() {
     else link.removeAttribute("aria-current");
     if (is) document.title = `${link.textContent} · ContextNexus`;
   }
-  await VIEWS[shown].show(rest);
+  const opened = shown === "ask" ? ask : await trying(`${shown}-said`, VIEWS[shown]);
+  if (!opened) return;
+  if (!begun.has(opened)) opened.begin();
+  begun.add(opened);
+  await opened.show(rest);
   if (isKnown || isRefused) return;
   isKnown = true;
   await session.know();
@@ -80,5 +84,7 @@ addEventListener("hashchange", () => {
   for (const dialog of document.querySelectorAll("dialog[open]:not(#key-dialog)")) dialog.close();
   view();
 });
-for (const part of [dialogs, session, passages, conversations, ...Object.values(VIEWS)]) part.begin();
+// A file that misses the place to drop it would otherwise take the place of the page.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+for (const part of [dialogs, session, passages, conversations, ask]) part.begin();
 view();

@@ -436,9 +436,15 @@ _SHARING = (
     ) STRICT""",
 )
 
+_REMARKS = (
+    # What is to be said of a document that was read, as JSON; nobody knows it of those that were read before.
+    """ALTER TABLE documents ADD COLUMN problems TEXT NOT NULL DEFAULT '[]'""",
+    """ALTER TABLE documents ADD COLUMN remarks TEXT NOT NULL DEFAULT '[]'""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
-    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS, _SHARING,
+    _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS, _SHARING, _REMARKS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

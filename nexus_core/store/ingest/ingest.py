@@ -23,7 +23,7 @@ from nexus_core.store.ingest.document_writer import DocumentBatch, DocumentWrite
 from nexus_core.store.ingest.parallel_read import LIMIT_S, read_all
 from nexus_core.store.ingest.read_document import DocumentEnd, DocumentPart, DocumentReading, Due
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
-from nexus_core.store.items import rows
+from nexus_core.store.items.documents import documents_of
 from nexus_core.store.items.prepare import ItemPreparer, PreparedItem
 from nexus_core.store.records import (
     LONGEST_NAME,
@@ -43,6 +43,8 @@ BATCH_ITEMS = 2_000
 BATCH_DOCUMENTS = 500
 BATCH_S = 1.0
 """What is read is written after so many items or documents, or so much time: each batch is one transaction."""
+MOST_SAID = 50
+"""Problems, and remarks, that are kept of a document; what is reported has them all."""
 LARGE = 5_000
 """Items from which a document is written in pieces."""
 
@@ -114,7 +116,7 @@ async def ingest(
         readers=granted,
         keeps_originals=asked.get("keep_originals", False),
     )
-    known = {each.name: each for each in await threads.read(rows.documents_of, context)}
+    known = {each.name: each for each in await threads.read(documents_of, context)}
     marks = {mark.name: mark for mark in map(_keepable, await asyncio.to_thread(lambda: list(source.documents())))}
     for name in [mark.name for mark in marks.values() if mark.leads_nowhere]:
         if name in known and not known[name].skipped:
@@ -185,7 +187,7 @@ class _Work:
         due = self._due()
         self.unchanged = len(self.marks) - len(due) - len(self.failed) - len(self.left_out)
         self.failed += [("", problem) for problem in self.reading.source.problems]
-        if not (due or vanished or forgotten or self._drafts):
+        if not (due or vanished or forgotten or self._drafts or self._restamped):
             return
         present = {*self.marks, *self.known} - {*vanished}
         writer = await self.threads.write_indexed(DocumentWriter, self.context, present)
@@ -198,6 +200,9 @@ class _Work:
                     await self._take(part, writer)
             await self._flush(writer)
             await self._until_written()
+            if self._drafts or self._restamped:  # what the writer has refused
+                await self._flush(writer)
+                await self._until_written()
             gone = [*vanished, *forgotten]
             removed = await self._in_writer(writer.remove, gone) if gone else 0
             self.pruned, self.total = len(vanished), self.total + Added(removed=removed)
@@ -268,13 +273,17 @@ class _Work:
             return
         before = self.known.get(name)
         if end.same and before is not None:
-            self._restamped.append(evolve(before, stamp=self._stamp(mark), origin=self.origin))
+            # What was wrong with it was that it could not be read: else its digest would not be known.
+            self._restamped.append(evolve(before, stamp=self._stamp(mark), origin=self.origin, problems=()))
             self.unchanged += 1
             return
         self.failed += [(name, problem) for problem in end.problems]
         self.left_out += [(name, end.left_out)] if end.left_out else []
         self.remarks += [(name, remark) for remark in end.remarks]
-        document = evolve(self._document(mark, end), skipped=_reason(end.left_out))
+        document = evolve(
+            self._document(mark, end),
+            skipped=_reason(end.left_out), problems=_said(end.problems), remarks=_said(end.remarks),
+        )  # fmt: skip
         if end.original is not None:
             document = evolve(document, original=await self.threads.keep_original(end.original))
         # Once more next time: somebody may have repaired it, or installed what reads it.
@@ -284,11 +293,21 @@ class _Work:
         self._draft(DocumentBatch(document, prepared, end, self._before.pop(name, set()), skips=bool(end.left_out)))
 
     def _fail(self, mark: DocumentMark, why: str) -> None:
-        """Note a document that cannot be read; one that was read before stays as it is."""
+        """Note a document that cannot be read; one that was read before stays as it is, and it is said of it."""
         self.failed.append((mark.name, why))
+        self._keep_failure(mark, why)
+
+    def _keep_failure(self, mark: DocumentMark, why: str) -> None:
         before = self.known.get(mark.name)
-        if self.asked.get("keep_skipped", True) and (before is None or before.skipped):
-            self._skip(mark, before, why, stamp="")  # once more next time: somebody may have repaired it
+        if before is None or before.skipped:
+            if self.asked.get("keep_skipped", True):
+                self._skip(mark, before, why, stamp="")  # once more next time: somebody may have repaired it
+        elif before.problems != (said := _said([f"could not be read again, and is as it was: {why}"])):
+            # Read again next time, and known by its digest unless some of what is new was written already.
+            is_mixed = mark.name in self._before
+            stamp = "" if is_mixed else f"{before.stamp.partition(':')[0]}:"
+            digest = "" if is_mixed else before.digest
+            self._restamped.append(evolve(before, stamp=stamp, digest=digest, problems=said))
 
     def _leave_out(self, mark: DocumentMark, before: StoredDocument | None) -> None:
         self.left_out.append((mark.name, mark.left_out))
@@ -341,10 +360,18 @@ class _Work:
         self.total += outcome.added
         self.written += len(outcome.written)
         self.failed += outcome.refused
+        for name, why in outcome.refused:
+            self._keep_failure(self.marks[name], why)
         self.remarks += [each for each in outcome.remarks if each not in self.remarks]
         self._unwritten.update(name for name, _ in outcome.refused)
 
 
+def _said(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return what is said of a document as it can be kept: the first, and how many more there were."""
+    more = [f"and {len(texts) - MOST_SAID:,} more"] if len(texts) > MOST_SAID else []
+    return tuple(_reason(text) for text in (*texts[:MOST_SAID], *more))
+
+
 def _reason(why: str) -> str:
     """Return a reason as it can be kept, whatever a reader has said."""
-    return why[:LONGEST_REASON].encode("utf-8", "replace").decode()
+    return why[:LONGEST_REASON].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

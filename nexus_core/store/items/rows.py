@@ -8,11 +8,10 @@ from time import time
 from typing import Any
 
 from nexus_core.contract.errors import StoreDamagedError
-from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.items.fronts import METADATA, front_of, hand_over, keep_front, own_part
-from nexus_core.store.items.grants import grant_id, keep_grants, seen_grants
+from nexus_core.store.items.grants import grant_id, keep_grants
 from nexus_core.store.items.passage_codec import give
 from nexus_core.store.items.prepare import PreparedItem
 from nexus_core.store.items.removals import note_removals
@@ -240,65 +239,20 @@ def page_of_keys(
 # Documents
 
 
-_ALL_TAGGED = (
-    " AND id IN (SELECT document_id FROM tags JOIN items ON items.key = item_key"
-    " WHERE tag IN (SELECT value FROM json_each(?) AS texts) AND items.context_id = ?)"
-    " AND NOT EXISTS (SELECT 1 FROM items WHERE items.document_id = documents.id AND NOT EXISTS"
-    " (SELECT 1 FROM tags WHERE tags.item_key = items.key AND tag IN (SELECT value FROM json_each(?) AS texts)))"
-)
-"""Of documents all of whose items, and there is one at least, have one of some tags: by indexes alone, and no row of
-what is hidden is fetched."""
-
-
-def documents_of(
-    connection: SqlConnection, context: Context, origin: str | None = None, viewer: Viewer | None = None
-) -> tuple[StoredDocument, ...]:
-    """Return what the items of a context were read from, and what was skipped, by name.
-
-    A viewer is shown those of which they may see all items; who is bound to tags only what was read.
-    """
-    seen = "" if viewer is None else " AND grant_id IN (SELECT value FROM json_each(?) AS numbers)"
-    tags = None if viewer is None or viewer.tags is None else json.dumps(sorted(viewer.tags))
-    found = connection.execute(
-        "SELECT name, origin, stamp, digest, size, original, skipped, reader,"
-        " (SELECT readers FROM grants WHERE grants.id = grant_id) FROM documents"
-        f"{'' if viewer is None else ' INDEXED BY documents_of_grants'}"
-        f" WHERE context_id = ? AND (? IS NULL OR origin = ?){seen}{'' if tags is None else _ALL_TAGGED} ORDER BY name",
-        (
-            *(context.id, origin, origin),
-            *([] if viewer is None else [json.dumps(seen_grants(connection, viewer))]),
-            *([] if tags is None else [tags, context.id, tags]),
-        ),
-    )
-    return tuple(
-        StoredDocument(
-            name=name,
-            origin=part_of,
-            stamp=stamp,
-            digest=digest,
-            size=size,
-            original=original,
-            skipped=skipped,
-            reader=reader,
-            readers=tuple(json.loads(granted)) if granted else (),
-        )
-        for name, part_of, stamp, digest, size, original, skipped, reader, granted in found
-    )
-
-
 def write_document(connection: SqlConnection, context: Context, document: StoredDocument) -> int:
     """Write a document, or its new state, and return its number."""
     connection.execute(
         "INSERT INTO documents (context_id, name, origin, stamp, digest, size, original, skipped, reader, added,"
-        " grant_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (context_id, name) DO UPDATE"
+        " problems, remarks, grant_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (context_id, name) DO UPDATE"
         " SET origin = excluded.origin,"
         " stamp = excluded.stamp, digest = excluded.digest, size = excluded.size, original = excluded.original,"
         " skipped = excluded.skipped, reader = excluded.reader, added = excluded.added,"
-        " grant_id = excluded.grant_id",
+        " problems = excluded.problems, remarks = excluded.remarks, grant_id = excluded.grant_id",
         (
             context.id, document.name, document.origin, document.stamp, document.digest, document.size,
             document.original, document.skipped, document.reader, time(),
-            grant_id(connection, document.readers),
+            json.dumps(document.problems), json.dumps(document.remarks), grant_id(connection, document.readers),
         ),
     )  # fmt: skip
     (number,) = connection.execute(

@@ -10,6 +10,7 @@ import pytest
 
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
+from tests.server.test_contexts_documents import add_documents
 
 pytestmark = pytest.mark.slow
 
@@ -309,3 +310,51 @@ async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: A
     await tab.until("document.querySelector('#skipped-title').textContent === '1 skipped file'")
     assert "is binary" in await tab.text("#skipped")
     assert await tab.text("#documents-title") == "No documents yet"
+
+
+async def test_documents_tell_their_state_and_what_is_missing(tab: Any, running: Any) -> None:
+    """With their items, and those of which something is said alone; the context tells how large it is, and how read."""
+    lines = b'{"id": "a", "text": "The canteen opens at noon."}\nno JSON <b>\n'
+    for name, data in (("canteen.jsonl", lines), ("parking.txt", b"Parking is free.")):
+        await running.call("POST", f"/api/contexts/handbook/documents?name={name}", data=data)
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelectorAll('#documents li .badge').length === 2")
+    figures = await tab.until("document.querySelector('#opened-figures').textContent")
+    assert "2 documents, 78 bytes · searched by words" in figures
+    assert await tab.text("#to-documents") == "Documents (2)"
+    assert await tab.run("document.querySelector('#documents .badge.incomplete').checkVisibility()")
+    assert "1 item · 62 bytes · uploaded" in await tab.text("#documents")
+    assert "canteen.jsonl:2: is no JSON" in await tab.text("#documents .remarks")
+    assert await tab.text("#remarked") == " Only the 1 document with remarks"
+    await tab.click("#only-remarked")
+    await tab.until("document.querySelectorAll('#documents > li').length === 1")
+    assert "canteen.jsonl" in await tab.text("#documents")
+
+
+async def test_upload_leads_to_a_question(tab: Any, running: Any) -> None:
+    """Once the files are in, one click asks about them; what was not taken is counted."""
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#documents-title').textContent === 'No documents yet'")
+    await tab.run("""(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["Parking is free."], "parking.txt"));
+      dataTransfer.items.add(new File([new Uint8Array([0, 1, 2, 255, 0])], "noise.txt"));
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+    })()""")
+    await tab.until("document.querySelector('#uploads .button') !== null")
+    assert "1 of 2 files can be asked about" in await tab.text("#uploads")
+    await tab.click("#uploads .button")
+    await tab.until("location.hash === '#ask/quotes/handbook'")
+    assert await tab.run("document.querySelector('#context').value") == "handbook"
+    assert await tab.run("document.querySelector('#about .problem')") is None
+
+
+async def test_documents_come_page_by_page(tab: Any, running: Any) -> None:
+    """A hundred at a time; only the pages that are asked for are read."""
+    await running.store.write(lambda connection: add_documents(connection, [(f"{each:05}",) for each in range(10_000)]))
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelectorAll('#documents > li').length === 100")
+    await tab.until("document.querySelector('#opened-figures').textContent.includes('10,000 documents')")
+    await tab.click("#documents-more")
+    await tab.until("document.querySelectorAll('#documents > li').length === 200")
+    assert await tab.text("#documents-title") == "200 documents, and more"

@@ -116,6 +116,8 @@ def _print_context(shown: _Shown) -> None:
             reader = f", read by {plain(document.reader)}" if document.reader else ""
             readers = f", for {plain(', '.join(document.readers))}" if document.readers else ""
             echo(f"  {plain(document.name)}  ({counted(document.size, 'byte')}{reader}{readers})")
+            for said in (*document.problems, *document.remarks):
+                echo(f"    {plain(said)}")
         if count > SHOWN:
             echo(f"  and {count - SHOWN:,} more: see --json")
 
@@ -156,6 +158,8 @@ def _json(shown: _Shown) -> dict[str, Any]:
                 "sha256": document.digest,
                 "original": document.original,
                 "reader": document.reader,
+                "problems": list(document.problems),
+                "remarks": list(document.remarks),
                 "readers": list(document.readers),
             }
             for document in shown.documents

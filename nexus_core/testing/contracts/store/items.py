@@ -9,9 +9,10 @@ import pytest
 from attrs import define, evolve
 
 from nexus_core.contract.documents import DocumentMark, DocumentRead
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import SourceError, UsageError
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
+from nexus_core.store.store_view import StoreView
 from nexus_core.testing.contracts.store.opening import ITEMS, StoreSuite, found_ids
 from nexus_core.testing.contracts.suite import looped
 from nexus_core.toolkit.filters import parse_filter
@@ -50,11 +51,14 @@ class _Notes:
         return [DocumentMark(name=name, stamp=text) for name, text in self.texts.items()]
 
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
+        if self.texts[mark.name].startswith("!"):
+            raise SourceError("is no good")
         items = [
             Item(id=f"{mark.name}#{number}", text=part, metadata={"path": mark.name, "line": number})
             for number, part in enumerate(self.texts[mark.name].split("\n"))
         ]
-        return DocumentRead(items=items, digest=self.texts[mark.name], size=8)
+        lost = [f"line {number} is blank" for number, part in enumerate(self.texts[mark.name].split("\n")) if not part]
+        return DocumentRead(items=items, digest=self.texts[mark.name], size=8, remarks=lost)
 
 
 class ItemTests(StoreSuite):
@@ -233,3 +237,32 @@ class ItemTests(StoreSuite):
             assert await found_ids(store, "anchor") == ["a.txt#2"]
             assert await store.remove_documents("harbour", ["a.txt"]) == 3
             assert await store.check() == ()
+
+    @looped
+    async def test_documents_tell_what_is_missing_of_them(self) -> None:
+        """Page by page, with their items, what a reader has said, and why one is not as it is now; until it is mended.
+
+        Fix: keep the columns of `documents`, and count the items of a page's documents alone.
+        """
+        async with self._store() as store:
+            notes, view = _Notes({"a": "rope\nsail", "b": "gull\n", "c": "!", "d": "tide"}), StoreView(store, None)
+            await store.ingest("harbour", notes, origin="notes")
+            notes.texts |= {"a": "!", "c": "!!"}
+            await store.ingest("harbour", notes, origin="notes")
+            first = await view.page_of_documents("harbour", limit=2)
+            told = [(each.document.name, each.items, each.document.remarks) for each in first]
+            assert told == [("a", 2, ()), ("b", 2, ("line 1 is blank",))]
+            assert first[0].document.problems == ("could not be read again, and is as it was: is no good",)
+            assert [each.document.name for each in await view.page_of_documents("harbour", after="b")] == ["d"]
+            remarked = await view.page_of_documents("harbour", among="remarked")
+            skipped = await view.page_of_documents("harbour", among="skipped")
+            assert [[each.document.name for each in page] for page in (remarked, skipped)] == [["a", "b"], ["c"]]
+            totals = await view.document_totals("harbour")
+            assert (totals.documents, totals.size, totals.remarked, totals.skipped) == (3, 24, 2, 1)
+            seen = StoreView(store, evolve(_GUEST, tags=frozenset({"none"})))
+            assert (
+                (await seen.document_totals("harbour")).documents == len(await seen.page_of_documents("harbour")) == 0
+            )
+            notes.texts |= {"a": "rope\nsail", "b": "gull"}
+            await store.ingest("harbour", notes, origin="notes")
+            assert await view.page_of_documents("harbour", among="remarked") == ()

@@ -1,9 +1,11 @@
-// The documents of a context: sent, listed, removed; and what was not read, and why.
+// The documents of a context: sent, listed with their items and what is missing, removed; and what was not read, and why.
 
-import { call, upload as sent } from "./api.js";
-import { sure } from "./dialogs.js";
-import { $, alone, counted, el, joined, problem, size, trying } from "./dom.js";
-import { Paged } from "./paged.js";
+import { call, upload } from "../api.js";
+import { sure } from "../dialogs.js";
+import { $, alone, counted, el, figure, joined, problem, route, size, trying } from "../dom.js";
+import { Paged } from "../paged.js";
+
+const AT_ONCE = 3; // Remarks of a document that are seen without a click.
 
 let context = "";
 let list;
@@ -13,8 +15,9 @@ let changed = () => {};
 export function begin(onChange) {
   changed = onChange;
   $("files").addEventListener("change", () => { take([...$("files").files]); $("files").value = ""; });
+  $("only-remarked").addEventListener("change", () => list.show());
   list = new Paged("documents", async (after) => {
-    const { documents, next } = await call("GET", path(context, `?limit=100${after}`));
+    const { documents, next } = await call("GET", path(context, `?limit=100${after}${$("only-remarked").checked ? "&only=remarked" : ""}`));
     return { next, rows: () => documents.map(row), drawn: count };
   });
   skipped = new Paged("skipped", async (after) => {
@@ -27,15 +30,21 @@ export function begin(onChange) {
   }
   for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => { event.preventDefault(); take([...event.dataTransfer.files]); });
-  // A file that misses the place to drop it would otherwise take the place of the page.
-  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 }
 
 export async function show(name) {
-  if (context !== name) $("uploads").replaceChildren();
+  if (context !== name) {
+    $("uploads").replaceChildren();
+    $("only-remarked").checked = false;
+  }
   context = name;
-  await list.show();
-  await skipped.show();
+  await Promise.all([list.show(), skipped.show()]);
+}
+
+// Those of which something is said alone, where there are any.
+export function offer(remarked) {
+  $("remarked").hidden = !remarked && !$("only-remarked").checked;
+  $("remarked-count").textContent = `Only the ${counted(remarked, "document")} with remarks`;
 }
 
 const path = (name, rest = "") => `/contexts/${encodeURIComponent(name)}/documents${rest}`;
@@ -50,13 +59,29 @@ function countSkipped() {
   $("skipped-title").textContent = found ? `${counted(found, "skipped file")}${skipped.next === null ? "" : ", and more"}` : "";
 }
 
-const left = ({ name, reason }) => el("li", { class: "row" }, el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, reason)));
+const badge = (state) => el("span", { class: `badge ${state}` }, state);
 
-function row({ name, origin, size: bytes }) {
+const left = ({ name, reason, size: bytes, state }) => el("li", {},
+  el("div", {}, alone(name), " ", badge(state)),
+  el("span", { class: "hint" }, ...joined(reason, bytes && size(bytes), state === "failed" && "tried again with the next reading")));
+
+function row({ name, origin, size: bytes, items, state, withoutVectors, reader, problems, remarks }) {
+  const from = origin === `upload ${name}` ? "uploaded" : origin && `from ${origin}`;
+  const waits = withoutVectors && `${figure(withoutVectors)} still to be found by meaning`;
   const line = el("li", { class: "row between" },
-    el("div", {}, el("span", {}, alone(name)), el("span", { class: "hint" }, ...joined(size(bytes), origin === `upload ${name}` ? "uploaded" : origin && `from ${origin}`))),
+    el("div", {},
+      el("span", {}, alone(name), " ", badge(state)),
+      el("span", { class: "hint" }, ...joined(counted(items, "item"), size(bytes), from, waits, reader && `read by ${reader}`)),
+      said(problems, "incomplete"), said(remarks, "hint")),
     el("button", { type: "button", class: "quiet small for-admin", "aria-label": `Remove ${name}`, onclick: () => remove(line, name) }, "Remove"));
   return line;
+}
+
+function said(texts, kind) {
+  if (!texts.length) return null;
+  const lines = (some) => el("ul", { class: `remarks ${kind}` }, ...some.map((text) => el("li", {}, alone(text))));
+  if (texts.length <= AT_ONCE) return lines(texts);
+  return el("details", { class: kind }, el("summary", {}, counted(texts.length, "remark")), lines(texts));
 }
 
 async function remove(line, name) {
@@ -74,32 +99,33 @@ async function remove(line, name) {
 // One after the other: a server takes them in turn anyway, and each has its own outcome. They all go where they were
 // dropped, also if another context is opened meanwhile.
 async function take(files) {
+  if (!files.length) return;
   const to = context;
   const lines = files.map((file) => el("li", {}, alone(file.name), ": waits"));
-  $("uploads").replaceChildren(...lines);
+  const all = el("li", { class: "hint" });
+  $("uploads").replaceChildren(all, ...lines);
+  let taken = 0;
   for (const [place, file] of files.entries()) {
+    if (files.length > 1) all.textContent = `File ${place + 1} of ${figure(files.length)}`;
     const line = lines[place];
     line.replaceChildren(alone(file.name), `: on its way (${size(file.size)})`);
     try {
-      const told = await send(to, file, (share) => {
+      const told = await upload(to, file, (share) => {
         const state = share < 1 ? `${Math.round(share * 100)} % of ${size(file.size)}` : "is being read";
         line.replaceChildren(alone(file.name), `: ${state}`, el("progress", { max: 1, value: share, "aria-label": file.name }));
       });
       line.replaceChildren(alone(file.name), `: ${outcome(told)}`);
       line.className = told.failed.length ? "cut" : "kept";
+      taken += told.read + told.unchanged;
     } catch (error) {
       line.replaceChildren(...(error.message.includes(file.name) ? [] : [alone(file.name)]), problem(error));
       line.className = "dropped";
     }
   }
-  await changed();
-  if (to === context) await list.show();
-}
-
-export function send(to, file, onShare) {
-  const form = new FormData();
-  form.append("file", file, file.name);
-  return sent(path(to), form, onShare);
+  if (taken) all.replaceChildren(`${figure(taken)} of ${counted(files.length, "file")} can be asked about: `, el("a", { class: "button", href: route("ask", "-", to) }, "Ask about ", alone(to)));
+  else all.textContent = "None of the files was taken.";
+  if (to !== context) return await changed();
+  return await Promise.all([changed(), list.show()]);
 }
 
 function outcome(told) {

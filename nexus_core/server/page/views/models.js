@@ -1,8 +1,8 @@
 // The models of all pipelines, with figures, and which answers by default.
 
-import { call } from "./api.js";
-import { sure } from "./dialogs.js";
-import { $, alone, el, figure, joined, money, problem, time, trying } from "./dom.js";
+import { call } from "../api.js";
+import { sure } from "../dialogs.js";
+import { $, alone, el, figure, joined, money, problem, time, trying } from "../dom.js";
 
 const EVERY_MS = 5000;
 const COLUMNS = [

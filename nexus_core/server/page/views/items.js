@@ -1,9 +1,9 @@
 // The items of a context: paged through, found by words and tags, read whole, tagged.
 
-import { call } from "./api.js";
-import { $, alone, counted, el, joined, route, trying } from "./dom.js";
-import { Paged } from "./paged.js";
-import { may } from "./session.js";
+import { call } from "../api.js";
+import { $, alone, counted, el, joined, route, trying } from "../dom.js";
+import { Paged } from "../paged.js";
+import { may } from "../session.js";
 
 let context = "";
 let list;

@@ -1,11 +1,11 @@
 // Contexts: what there is, made and deleted, and which part of which one is seen.
 
-import { call } from "./api.js";
-import { sure } from "./dialogs.js";
+import { call } from "../api.js";
+import { sure } from "../dialogs.js";
+import { $, alone, counted, el, figure, joined, route, size, trying } from "../dom.js";
+import { may } from "../session.js";
 import * as documents from "./documents.js";
-import { $, alone, counted, el, figure, route, trying } from "./dom.js";
 import * as items from "./items.js";
-import { may } from "./session.js";
 
 const PARTS = { items, documents };
 let wanted = "";
@@ -16,7 +16,7 @@ export function begin() {
   $("create").addEventListener("submit", (event) => { event.preventDefault(); create(); });
   $("delete-context").addEventListener("click", remove);
   items.begin();
-  documents.begin(list);
+  documents.begin(changed);
 }
 
 export async function show([name = "", part = "items", item = ""]) {
@@ -45,7 +45,7 @@ export async function show([name = "", part = "items", item = ""]) {
   seen = now;
   if (opened !== name) $("opened-name").focus();
   opened = name;
-  if (isNew) await PARTS[shown].show(name);
+  if (isNew) await Promise.all([describe(), PARTS[shown].show(name)]);
   if (shown === "items" && item) await items.open(item);
 }
 
@@ -58,11 +58,31 @@ async function list() {
     if (context) {
       $("opened-name").textContent = wanted;
       $("opened-about").textContent = context.description;
-      $("ask-this").href = route("ask", $("pipeline").value || "-", wanted);
+      $("ask-this").href = route("ask", "-", wanted);
       $("to-items").textContent = `Items (${figure(context.items)})`;
     }
     return contexts;
   });
+}
+
+// How large the context that is open is, how it is searched, and how far its vectors are.
+async function describe() {
+  const name = wanted;
+  await trying("opened-figures", async () => {
+    const told = await call("GET", `/contexts/${encodeURIComponent(name)}`);
+    if (name !== wanted) return;
+    const { documents: { count, size: bytes, skipped, remarked }, vectors, embedder, language } = told;
+    $("to-documents").textContent = `Documents (${figure(count)})`;
+    const lacking = vectors ? vectors.total - vectors.items : 0;
+    const meaning = embedder && (lacking ? `by meaning, too, once ${figure(lacking)} of ${counted(vectors.total, "item")} have their vectors (${embedder})` : `by words and by meaning (${embedder})`);
+    $("opened-figures").replaceChildren(...joined(count && `${counted(count, "document")}, ${size(bytes)}`, skipped && counted(skipped, "skipped file"), language !== "auto" && language, `searched ${meaning || "by words"}`));
+    documents.offer(remarked);
+  });
+}
+
+async function changed() {
+  await list();
+  await describe();
 }
 
 function row({ name, items: count }, isOpen) {
