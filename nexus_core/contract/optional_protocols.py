@@ -46,6 +46,32 @@ class GuardedConversations(Protocol):
 
 
 @runtime_checkable
+class VersionedConversations(Protocol):
+    """Conversations in which a turn can be asked again: its new version takes the place of the one before."""
+
+    async def history_before(
+        self, viewer: Viewer | None, id: str, run_id: str | None, *, owner: str = "", characters: int | None = None
+    ) -> Sequence[Message]:
+        """Return what was said before the turn of a run; raises UsageError where a viewer sees no such turn."""
+
+    async def replace_turn(
+        self,
+        viewer: Viewer | None,
+        id: str,
+        replaces: str | None,
+        *,
+        query: str,
+        answer: str,
+        model: str,
+        run_id: str,
+        owner: str = "",
+        contexts: Sequence[str] = (),
+        items: Sequence[PackedItem] = (),
+    ) -> int:
+        """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made."""
+
+
+@runtime_checkable
 class PricedConnector(Protocol):
     """A connector that looks up what its model costs, where that takes longer than `model_info` may."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from attrs import evolve, frozen
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import DeadlineError, NexusError, StoreError, describe_error
-from nexus_core.contract.optional_protocols import GuardedConversations
+from nexus_core.contract.optional_protocols import GuardedConversations, VersionedConversations
 from nexus_core.contract.protocols import Conversations
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Message
@@ -32,6 +33,8 @@ class ConversationMemory:
     """Whose eyes the run looks with."""
     context: str = ""
     """The one that the caller has chosen; empty where the pipeline's sources are its own."""
+    replaces: str | None = None
+    """The run whose turn this one's takes the place of; its conversations are versioned."""
 
     async def recall(self, state: State, left_s: float | None = None) -> State:
         """Return the state with what was said so far; raises StoreError, DeadlineError after `left_s`."""
@@ -49,6 +52,10 @@ class ConversationMemory:
         return evolve(state, history=found)
 
     def _history(self) -> Awaitable[Sequence[Message]]:
+        if self.replaces is not None and isinstance(self.conversations, VersionedConversations):
+            return self.conversations.history_before(
+                self.viewer, self.id, self.replaces, owner=self.owner, characters=self.characters
+            )
         if isinstance(self.conversations, GuardedConversations):
             return self.conversations.history_for(self.viewer, self.id, owner=self.owner, characters=self.characters)
         return self.conversations.history(self.id, owner=self.owner, characters=self.characters)
@@ -74,9 +81,10 @@ class ConversationMemory:
             return kept.add(
                 self.id, query=answer.query, answer=answer.text, model=answer.model, run_id=answer.id, owner=self.owner
             )
-        return kept.add_turn(
-            self.viewer,
-            self.id,
+        keep = partial(kept.add_turn, self.viewer, self.id)
+        if self.replaces is not None and isinstance(kept, VersionedConversations):
+            keep = partial(kept.replace_turn, self.viewer, self.id, self.replaces)
+        return keep(
             query=answer.query,
             answer=answer.text,
             model=answer.model,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from nexus_core.contract.answers import Answer, Event
 from nexus_core.contract.components import injected_fields
 from nexus_core.contract.errors import DeadlineError, NexusError, RankerError, UsageError
-from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink
+from nexus_core.contract.optional_protocols import ContextSource, EmbeddingRanker, TracingSink, VersionedConversations
 from nexus_core.contract.protocols import AnswerCache, Conversations, Sink
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Approve, PipelineInput, TraceContext, Viewer
@@ -66,6 +66,9 @@ class RunOptions(TypedDict, total=False):
     """Of the context that is asked, for sources that name none of their own."""
     conversation_id: str | None
     """Of the conversation that goes on: its turns are the history, and a run's own turn is added to them."""
+    replaces: str | None
+    """The id of the run whose turn of that conversation is asked again: the turns before it are the history, and the
+    new one takes its place once it is whole. UsageError where there is no such turn."""
     owner: str
     """Who asks, where there are several users: conversations and kept answers of others are not for them."""
     viewer: Viewer | None
@@ -256,9 +259,9 @@ class Pipeline:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
         What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
-        `model`, `options`, `conversation_id`, `owner`, `viewer`, `run_id`, `deadline_s`, `approve`, `traceparent`.
-        `on_event` is called with each event as it happens and must not block. Where a conversation could not be
-        written, a StoreError carries the whole answer as `answer`.
+        `model`, `options`, `conversation_id`, `replaces`, `owner`, `viewer`, `run_id`, `deadline_s`, `approve`,
+        `traceparent`. `on_event` is called with each event as it happens and must not block. Where a conversation could
+        not be written, a StoreError carries the whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -389,6 +392,7 @@ class Pipeline:
         deadline_s: float | None = None,
         context_id: str | None = None,
         conversation_id: str | None = None,
+        replaces: str | None = None,
         owner: str = "",
         viewer: Viewer | None = None,
         fresh: bool = False,
@@ -424,9 +428,7 @@ class Pipeline:
             attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
             allowance=allow_run(self.name, self._plan.attempts.policy.requests),
         )
-        memory = None
-        if conversation_id is not None:
-            memory = self._open_conversation(conversation_id, owner, history, context_id, viewer)
+        memory = self._open_conversation(conversation_id, owner, history, context_id, viewer, replaces)
         return Request(scope=scope, state=state, deadline_s=deadline_s, memory=memory)
 
     def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
@@ -444,8 +446,18 @@ class Pipeline:
         return [step for step in steps if isinstance(step, Generate) and step.last]
 
     def _open_conversation(
-        self, id: str, owner: str, history: Sequence[Message], context_id: str | None, viewer: Viewer | None
-    ) -> ConversationMemory:
+        self,
+        id: str | None,
+        owner: str,
+        history: Sequence[Message],
+        context_id: str | None,
+        viewer: Viewer | None,
+        replaces: str | None,
+    ) -> ConversationMemory | None:
+        if id is None:
+            if replaces is not None:
+                raise UsageError("replaces is given without conversation_id: say which conversation the turn is of")
+            return None
         if self._conversations is None:
             raise UsageError(
                 "conversation_id needs a memory: use `Pipeline.load(..., conversations=store.conversations)` within "
@@ -453,6 +465,8 @@ class Pipeline:
             )
         if history:
             raise UsageError("history and conversation_id are given, and the conversation is the history: give one")
+        if replaces is not None and not isinstance(self._conversations, VersionedConversations):
+            raise UsageError("replaces needs conversations that keep versions of turns, as those of a store do")
         context = context_id if context_id is not None and self.takes_context else ""
         return ConversationMemory(
             conversations=self._conversations,
@@ -461,4 +475,5 @@ class Pipeline:
             characters=self.history_characters,
             viewer=viewer,
             context=context,
+            replaces=replaces,
         )

@@ -181,6 +181,10 @@ class StoreView:
         kept = self._store.conversations
         return await kept.turns(id, owner=owner, after=after, limit=limit, viewer=self._viewer)
 
+    async def turn_versions(self, id: str, owner: str, run_id: str) -> tuple[Turn, ...]:
+        """Return the versions of a turn that may be seen, the newest last; raises UsageError where there is none."""
+        return await self._store.conversations.versions(id, run_id, owner=owner, viewer=self._viewer)
+
     async def rename_conversation(self, id: str, owner: str, title: str | None) -> Conversation:
         """Give a conversation a title, and return it; raises UsageError where there is none."""
         await self._store.conversations.rename(id, title, owner=owner)

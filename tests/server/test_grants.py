@@ -192,6 +192,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
             "/api/identity", "/v1/models", "/v1/models/nexus/guarded", "/v1/models/nexus/guard", "/metrics",
             "/openapi.json", "/",
             "/api/shared/LINK", "/api/shared/none", "/api/conversations/shared/link",
+            "/api/conversations/shared/turns/none/versions",
             "/api/runs/none", "/api/runs/none/events", "/v1/responses/resp_none",
         )
     ]  # fmt: skip
@@ -377,7 +378,12 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
             assert (status, word in told) == (200, True)
         _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
         assert (told.count(word) > 1, json.loads(told)["conversation"]["turns"]) == (True, 2)
-        place = f"/api/conversations/talk/turns/{json.loads(told)['turns'][1]['id']}/rating"
+        old = json.loads(told)["turns"][1]["id"]
+        anew = {**asked, "options": {"conversationId": "talk", "replaces": old}}
+        status, told, _ = await guarded.ask("hr", "POST", "/api/queries", json=anew)
+        place = f"/api/conversations/talk/turns/{json.loads(told)['id']}/rating"
+        versions = f"/api/conversations/talk/turns/{old}/versions"
+        assert (await guarded.ask("hr", "GET", versions))[1].count(word) > 1
         assert (await guarded.ask("hr", "PUT", place, json={"rating": "up"}))[0] == 200
         title = {"json": {"title": f"The {word}"}}
         assert word in (await guarded.ask("hr", "PATCH", "/api/conversations/talk", **title))[1]
@@ -389,6 +395,9 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
         assert (word in told, json.loads(told)["turns"]) == (False, [])
         status, told_of, _ = await guarded.ask("hr", "PUT", place, json={"rating": "up"})
         assert (status, json.loads(told_of)["code"]) == (404, "turn_not_found")
+        for method, path, more in (("GET", versions, {}), ("POST", "/api/queries", {"json": anew})):
+            status, told_of, _ = await guarded.ask("hr", method, path, **more)
+            assert (status, json.loads(told_of)["code"]) in ((404, "turn_not_found"), (404, "context_not_found"))
         assert json.loads(told)["conversation"]["title"] == ""
         for body in (asked, kept):
             _, told, _ = await guarded.ask("hr", "POST", "/api/queries", json=body)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from nexus_core import Item, Store, Viewer
+from nexus_core.contract.errors import UsageError
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import NOBODY, narrow_readers, parse_readers
 from nexus_core.store.store_view import StoreView
@@ -106,3 +109,38 @@ async def test_a_later_turn_is_hidden_with_what_its_prompt_held(tmp_path: Path) 
         await store.write(lambda connection: connection.execute("UPDATE turns SET sources = NULL"))
         assert await kept.turns("t", viewer=none) == ()
         assert len(await kept.turns("t", viewer=seen)) == 3
+
+
+async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(tmp_path: Path) -> None:
+    """And itself, but neither the version in its place nor what was asked long after; a link shows no later version."""
+    now = [1000.0]
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
+        await store.add("c", [secret, plain])
+        kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
+        kept._clock = lambda: now[0]
+        turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
+        for name in ("t", "u"):
+            await kept.add_turn(seen, name, run_id="1", items=packed(secret), **turn)
+        await kept.add_turn(seen, "t", run_id="2", items=packed(plain), **turn)
+        _, token = await kept.links.make("t", viewer=seen)
+        now[0] += 60
+        for name in ("t", "u"):
+            await kept.replace_turn(seen, name, "1", run_id="1b", items=packed(plain), **turn)
+        await kept.add_turn(seen, "t", run_id="3", items=packed(plain), **turn)  # whose run may have begun before
+        now[0] += 3600
+        for name in ("t", "u"):
+            await kept.add_turn(seen, name, run_id="4", items=packed(plain), **turn)
+        assert [each.run_id for each in await kept.turns("t", viewer=seen)] == ["1b", "2", "3", "4"]
+        assert [each.run_id for each in await kept.turns("t", viewer=none)] == [
+            "1b"
+        ]  # the last had the third before it
+        assert [each.run_id for each in await kept.turns("u", viewer=none)] == ["1b", "4"]
+        assert [each.run_id for each in await kept.versions("t", "1", viewer=seen)] == ["1", "1b"]
+        assert [each.run_id for each in await kept.versions("t", "1", viewer=none)] == ["1b"]
+        for run in ("2", "3"):
+            with pytest.raises(UsageError, match="no turn of the run"):
+                await kept.history_before(none, "t", run)
+        shared = await kept.links.open(token, viewer=seen)
+        assert ([each.run_id for each in shared.turns], shared.is_partial) == (["2"], True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
@@ -31,9 +32,11 @@ ASKED = {
     "contextItems": array(PASSAGE),
 }  # fmt: skip
 """Of a turn what anybody is told who may read it; the passages are those that the answer cites."""
-_TURN = {**ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT)}
+_VERSION = {**COUNT, "description": "How often it was asked, this time included."}
+_TURN = {**ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT), "version": _VERSION}
 TURN = closed(_TURN, required=tuple(_TURN), name="ConversationTurn")
 _TURNS = array(TURN)
+VERSIONS = closed({"versions": _TURNS}, required=("versions",), name="TurnVersions")
 RATING = closed(
     {"rating": _RATING, "comment": or_null(text(COMMENT_CHARACTERS))}, required=("rating",), name="TurnRating"
 )
@@ -107,6 +110,12 @@ class ConversationsApi:
                 body=RATING, answer=TURN, errors=(404,),
             ),
             Route(
+                method="GET", path=f"{one}/turns/{{turnId}}/versions", handler=self.versions, scope="query",
+                name="listTurnVersions",
+                summary="List what a turn was before it was asked again, and what it is now, the newest last.",
+                answer=VERSIONS, errors=(404,),
+            ),
+            Route(
                 method="DELETE", path=one, handler=self.delete, scope="query",
                 name="deleteConversation", summary="Delete a conversation of yours.", status=204, errors=(404,),
             ),
@@ -177,16 +186,21 @@ class ConversationsApi:
         body = self._check_rating(await read_json(request, self._limits))
         name, turn, who = request.match_info["conversationId"], request.match_info["turnId"], identity(request)
         view = self._serving.seen_by(who.viewer)
-        try:
+        with conversation_absence_told(name):
             await view.conversation(name, who.owner)
-        except UsageError as error:
-            raise no_conversation(name, error) from error
-        try:
+        with turn_absence_told(name, turn):
             rated = await view.rate_turn(name, who.owner, turn, body["rating"], body.get("comment"))
-        except UsageError as error:
-            said = f"the conversation {name[:200]!r} has no turn {turn[:200]!r}"
-            raise Failure(404, "turn_not_found", said, words=str(error)) from error
         return web.json_response(_turn_json(rated))
+
+    async def versions(self, request: web.Request) -> web.Response:
+        """List the versions of a turn."""
+        name, turn, who = request.match_info["conversationId"], request.match_info["turnId"], identity(request)
+        view = self._serving.seen_by(who.viewer)
+        with conversation_absence_told(name):
+            await view.conversation(name, who.owner)
+        with turn_absence_told(name, turn):
+            found = await view.turn_versions(name, who.owner, turn)
+        return web.json_response({"versions": [_turn_json(each) for each in found]})
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""
@@ -202,6 +216,25 @@ def no_conversation(name: str, error: UsageError) -> Failure:
     """Return what is told where somebody has no conversation of a name."""
     said = f"there is no conversation {name[:200]!r} of yours, or it has expired"
     return Failure(404, "conversation_not_found", said, words=str(error))
+
+
+@contextmanager
+def conversation_absence_told(name: str) -> Iterator[None]:
+    """Raise Failure where whoever asks has no conversation of a name."""
+    try:
+        yield
+    except UsageError as error:
+        raise no_conversation(name, error) from error
+
+
+@contextmanager
+def turn_absence_told(name: str, turn: str) -> Iterator[None]:
+    """Raise Failure where a conversation has no turn of an id."""
+    try:
+        yield
+    except UsageError as error:
+        said = f"the conversation {name[:200]!r} has no turn {turn[:200]!r}"
+        raise Failure(404, "turn_not_found", said, words=str(error)) from error
 
 
 def _cursor(conversation: Conversation) -> str:
@@ -234,7 +267,13 @@ def _conversation_json(conversation: Conversation) -> dict[str, Any]:
 
 
 def _turn_json(turn: Turn) -> dict[str, Any]:
-    return {**asked_json(turn), "id": turn.run_id, "rating": turn.rating, "comment": turn.comment}
+    return {
+        **asked_json(turn),
+        "id": turn.run_id,
+        "rating": turn.rating,
+        "comment": turn.comment,
+        "version": turn.version,
+    }
 
 
 def asked_json(turn: Turn) -> dict[str, Any]:

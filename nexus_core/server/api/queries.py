@@ -14,6 +14,7 @@ from nexus_core.contract.errors import RunError
 from nexus_core.contract.values import Part
 from nexus_core.engine.pipeline import StreamOptions
 from nexus_core.server.access.access import AccessControl
+from nexus_core.server.api.conversations import turn_absence_told
 from nexus_core.server.api.query_events import (
     API,
     Included,
@@ -143,6 +144,8 @@ class QueriesApi:
             asked["attachments"] = [_attachment(place, each) for place, each in enumerate(body["attachments"])]
         if "conversationId" in options:
             asked["conversation_id"] = options["conversationId"]
+        if "replaces" in options:
+            asked["replaces"] = await self._replaced(request, options)
         if "systemPrompt" in options:
             if SYSTEM_PROMPT not in pipeline.inputs:
                 raise Failure(
@@ -152,6 +155,16 @@ class QueriesApi:
                 )
             asked["inputs"] = {SYSTEM_PROMPT: options["systemPrompt"]}
         return question(pipeline, body["query"], asked, request.get(ADMITTED_REQUEST))
+
+    async def _replaced(self, request: web.Request, options: Mapping[str, Any]) -> str:
+        """Return the turn that is asked again; raises Failure where there is none."""
+        who, turn = identity(request), str(options["replaces"])
+        if "conversationId" not in options:
+            said = "replaces is the id of a turn: say by conversationId of which conversation"
+            raise Failure(400, "invalid_request", said, param="options.replaces")
+        with turn_absence_told(options["conversationId"], turn):
+            await self._serving.seen_by(who.viewer).turn_versions(options["conversationId"], who.owner, turn)
+        return turn
 
     def _run(self, request: web.Request, body: Mapping[str, Any], asked: QueryRequest, include: Included) -> RunRequest:
         id = token_hex(16)

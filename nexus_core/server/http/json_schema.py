@@ -132,6 +132,10 @@ OPTIONS = closed(
         "maxTokens": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
         "systemPrompt": text(64 * 1024),
         "conversationId": text(),
+        "replaces": text(
+            description="The id of a turn of the conversation that is asked again: the turns before it are the history,"
+            " and the new one takes its place once its answer is whole."
+        ),
         "includeMetadata": {"type": "boolean"},
         "includeTrace": {"type": "boolean"},
         "includeProgress": {"type": "boolean"},

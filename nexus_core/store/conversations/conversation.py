@@ -85,6 +85,8 @@ class Turn(Value):
     """The context that was searched; `None` where that were several, or none of the store."""
     passages: tuple[CitedPassage, ...] = ()
     """Those that the answer cites, 20 at most, as they were then."""
+    version: int = 1
+    """How often it was asked, this time included; the versions before are kept."""
 
 
 def checked_ttl(seconds: float | None) -> float | None:

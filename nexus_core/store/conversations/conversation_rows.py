@@ -15,6 +15,7 @@ from nexus_core.contract.values import Message
 from nexus_core.store.conversations.cited_passages import read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
 from nexus_core.store.conversations.conversation_files import ImportedConversation
+from nexus_core.store.conversations.turn_versions import COLUMNS, VERSIONS, number_of, replace
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -31,23 +32,34 @@ _CONVERSATION = (
     " WHERE conversation_key = conversations.key AND number = 1), title "
     "FROM conversations"
 )
-_TURN = (
-    "SELECT number, run_id, time, query, answer, model, rating, comment, passages FROM turns WHERE conversation_key = ?"
-)
+_TURN = f"SELECT {COLUMNS}, 1 + {VERSIONS} FROM turns WHERE conversation_key = ?"
 Hidden = Callable[[SqlConnection, int], Collection[int]]
 """Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
+HiddenVersions = Callable[[SqlConnection, int], Collection[str]]
+"""Returns the runs of the earlier versions of its turns that are hidden."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
 
 
 def read_history(
-    connection: SqlConnection, owner: str, id: str, now: float, limit: float, hidden: Hidden | None
+    connection: SqlConnection,
+    owner: str,
+    id: str,
+    now: float,
+    limit: float,
+    hidden: Hidden | None,
+    replaces: str | None = None,
 ) -> tuple[Message, ...]:
-    """Return what was said so far, oldest first: the newest turns, as many as come to `limit` characters."""
+    """Return what was said so far, oldest first: the newest turns, as many as come to `limit` characters.
+
+    Where a run's turn is to be replaced, those before that turn; UsageError where there is none.
+    """
+    before = LARGEST if replaces is None else get_number(connection, owner, id, now, replaces, hidden)
     unseen = frozenset(find_unseen(connection, owner, id, now, hidden)) if hidden is not None else frozenset()
     rows = connection.execute(
         "SELECT number, query, answer FROM turns WHERE conversation_key = "
-        f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE}) ORDER BY number DESC LIMIT ?",
-        (owner, id, now, MOST_TURNS),
+        f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE})"
+        " AND number < ? ORDER BY number DESC LIMIT ?",
+        (owner, id, now, before, MOST_TURNS),
     )
     found: list[Message] = []
     for number, query, answer in rows:
@@ -67,24 +79,51 @@ def find_unseen(connection: SqlConnection, owner: str, id: str, now: float, hidd
     return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
 
 
-def add_turn(connection: SqlConnection, owner: str, id: str, now: float, turn: tuple[str | None, ...]) -> int:
-    """Keep a turn, and return its number; of a run that is kept already nothing is written."""
+def get_number(connection: SqlConnection, owner: str, id: str, now: float, run_id: str, hidden: Hidden | None) -> int:
+    """Return the number of the turn that a run has made, or a version of it; UsageError where none is seen."""
+    key = _get(connection, owner, id, now).key
+    number = number_of(connection, key, run_id)
+    if number is None or (hidden is not None and number in hidden(connection, key)):
+        raise _no_turn(id, run_id)
+    return number
+
+
+def _no_turn(id: str, run_id: str) -> UsageError:
+    return UsageError(f"the conversation {id!r} has no turn of the run {run_id!r}")
+
+
+def add_turn(
+    connection: SqlConnection,
+    owner: str,
+    id: str,
+    now: float,
+    turn: tuple[str | None, ...],
+    replaces: str | None = None,
+) -> int:
+    """Keep a turn, and return its number; of a run that is kept already nothing is written.
+
+    It takes the place of the turn that a run has made, whichever version is the newest by now; where that turn is gone
+    meanwhile, it comes after all others.
+    """
     _forget(connection, owner, id, now)
     row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
-    known = connection.execute(
-        "SELECT number FROM turns WHERE conversation_key = ? AND run_id = ?", (row.key, turn[0])
-    ).fetchone()
+    known = number_of(connection, row.key, str(turn[0]))
     if known is not None:
-        return int(known[0])
-    number = row.turns + 1
-    connection.execute(
-        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources,"
-        " passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (row.key, number, now, *turn),
-    )
+        return known
+    number = number_of(connection, row.key, replaces) if replaces is not None else None
+    last = row.turns
+    if number is not None:
+        replace(connection, row.key, number, now, turn)
+    else:
+        number = last = row.turns + 1
+        connection.execute(
+            "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources,"
+            " passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.key, number, now, *turn),
+        )
     connection.execute(
         "UPDATE conversations SET turns = ?, changed = ?, expires = ? + ttl_s WHERE key = ?",
-        (number, now, now, row.key),
+        (last, now, now, row.key),
     )
     return number
 
@@ -216,6 +255,27 @@ def _take(connection: SqlConnection, told: ImportedConversation, now: float, sou
     return _get(connection, told.owner, id, now)
 
 
+def read_versions(
+    connection: SqlConnection,
+    owner: str,
+    id: str,
+    now: float,
+    run_id: str,
+    hidden: Hidden | None,
+    hidden_versions: HiddenVersions | None,
+) -> tuple[Turn, ...]:
+    """Return the versions of a turn that somebody may see, the newest last; UsageError where they see none of it."""
+    number = get_number(connection, owner, id, now, run_id, hidden)
+    key = _get(connection, owner, id, now).key
+    rows = connection.execute(
+        f"SELECT {COLUMNS}, version FROM replaced_turns WHERE conversation_key = ? AND number = ? ORDER BY version",
+        (key, number),
+    )
+    unseen = hidden_versions(connection, key) if hidden_versions is not None else ()
+    earlier = [each for each in map(_turn, rows) if each.run_id not in unseen]
+    return (*earlier, _turn(connection.execute(f"{_TURN} AND number = ?", (key, number)).fetchone()))
+
+
 def rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:
     """Give a conversation a title; with `None` it has none of its own."""
     key = _get(connection, owner, id, now).key
@@ -235,7 +295,7 @@ def rate(
     key = _get(connection, owner, id, now).key
     row = connection.execute(f"{_TURN} AND run_id = ?", (key, run_id)).fetchone()
     if row is None or row[0] in unseen:
-        raise UsageError(f"the conversation {id!r} has no turn of the run {run_id!r}")
+        raise _no_turn(id, run_id)
     connection.execute(
         "UPDATE turns SET rating = ?, comment = ? WHERE conversation_key = ? AND number = ?", (*rated, key, row[0])
     )
@@ -290,10 +350,10 @@ def _conversation(
     )  # fmt: skip
 
 
-def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None]) -> Turn:
-    number, run_id, when, query, answer, model, rating, comment, cited = row
+def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None, int]) -> Turn:
+    number, run_id, when, query, answer, model, rating, comment, cited, version = row
     context, passages = read_passages(cited)
     return Turn(
         number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
-        comment=comment, context=context, passages=passages,
+        comment=comment, context=context, passages=passages, version=version,
     )  # fmt: skip

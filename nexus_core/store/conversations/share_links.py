@@ -20,6 +20,7 @@ from nexus_core.store.conversations import conversation_rows as rows
 from nexus_core.store.conversations.conversation import Turn, checked_ttl
 from nexus_core.store.conversations.conversation_rows import Hidden
 from nexus_core.store.conversations.turn_sources import TurnVisibility
+from nexus_core.store.conversations.turn_versions import replaced_since
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.worker_threads import WorkerThreads
 
@@ -55,7 +56,7 @@ class SharedConversation(Value):
     turns: tuple[Turn, ...]
     """The next of those that they may see, in their order."""
     is_partial: bool
-    """Whether some are made of what they may not see, and so not shown."""
+    """Whether some are not shown: made of what they may not see, or asked again since the link was made."""
 
 
 class StoredShareLinks:
@@ -148,6 +149,7 @@ def _open(
         raise _nothing()
     key, title, turns, created, expires = row
     link = ShareLink(title=title, turns=turns, created=created, expires=expires)
-    unseen = [number for number in hidden(connection, key) if number <= turns] if hidden is not None else []
+    others = {*replaced_since(connection, key, created), *(() if hidden is None else hidden(connection, key))}
+    unseen = [number for number in others if number <= turns]
     found = rows.turns_of(connection, key, unseen, page[0], page[1], until=turns)
     return SharedConversation(link=evolve(link, title="") if unseen else link, turns=found, is_partial=bool(unseen))

@@ -71,9 +71,16 @@ class StoredConversations:
         self, viewer: Viewer | None, id: str, *, owner: str = "", characters: int | None = None
     ) -> tuple[Message, ...]:
         """Return what was said so far, as `history` does, but for the turns made of what a viewer may not see."""
+        return await self.history_before(viewer, id, None, owner=owner, characters=characters)
+
+    async def history_before(
+        self, viewer: Viewer | None, id: str, run_id: str | None, *, owner: str = "", characters: int | None = None
+    ) -> tuple[Message, ...]:
+        """Return what was said before the turn of a run, or so far; UsageError where the viewer sees no such turn."""
         _check(id, owner)
         limit = inf if characters is None else characters
-        return await self._threads.read(rows.read_history, owner, id, self._clock(), limit, self._hidden(viewer))
+        hidden = self._hidden(viewer)
+        return await self._threads.read(rows.read_history, owner, id, self._clock(), limit, hidden, run_id)
 
     async def add(self, id: str, *, query: str, answer: str, model: str, run_id: str, owner: str = "") -> int:
         """Keep a turn, durably, and return its number; begins the conversation where there is none.
@@ -97,6 +104,30 @@ class StoredConversations:
         items: Sequence[PackedItem] = (),
     ) -> int:
         """Keep a turn, as `add` does, with what it was made of: from who may not see that it is hidden from now on."""
+        return await self.replace_turn(
+            viewer, id, None, query=query, answer=answer, model=model, run_id=run_id, owner=owner, contexts=contexts,
+            items=items,
+        )  # fmt: skip
+
+    async def replace_turn(
+        self,
+        viewer: Viewer | None,
+        id: str,
+        replaces: str | None,
+        *,
+        query: str,
+        answer: str,
+        model: str,
+        run_id: str,
+        owner: str = "",
+        contexts: Sequence[str] = (),
+        items: Sequence[PackedItem] = (),
+    ) -> int:
+        """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
+
+        What stood there is kept as an earlier version, with its rating. Of several runs that replace one turn, the
+        last one to end stands there. Where the turn is gone meanwhile, the new one comes after all others.
+        """
         _check(id, owner)
         texts = (run_id, query, answer, model)
         turn = tuple(_whole(text, takes_nul=not self._threads.folder.is_server) for text in texts)
@@ -105,7 +136,7 @@ class StoredConversations:
             unseen = await self._threads.read(rows.find_unseen, owner, id, self._clock(), self._hidden(viewer))
         sources = sources_json(contexts, [packed.item for packed in items], unseen)
         passages = passages_json(answer, contexts, items)
-        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources, passages))
+        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources, passages), replaces)
 
     def _hidden(self, viewer: Viewer | None) -> Hidden | None:
         """Return what tells the numbers of the turns that a viewer may not see; `None` where they see all."""
@@ -164,6 +195,18 @@ class StoredConversations:
             _checked_limit(limit),
             self._hidden(viewer),
         )
+
+    async def versions(
+        self, id: str, run_id: str, *, owner: str = "", viewer: Viewer | None = None
+    ) -> tuple[Turn, ...]:
+        """Return the versions of the turn that a run has made, the newest last; UsageError where there is no such turn.
+
+        To a viewer, those that are made of what they may see.
+        """
+        _check(id, owner)
+        seen = None if viewer is None else TurnVisibility(self._threads.opened(), viewer)
+        hidden = (None, None) if seen is None else (seen.hidden, seen.hidden_versions)
+        return await self._threads.read(rows.read_versions, owner, id, self._clock(), run_id, *hidden)
 
     async def rename(self, id: str, title: str | None, *, owner: str = "") -> None:
         """Give a conversation a title of at most 200 characters; without one it is called by its first question again.

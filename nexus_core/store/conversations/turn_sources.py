@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
@@ -20,6 +20,9 @@ from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.records import Context
 from nexus_core.store.search.search import ContextSearch
+
+LONGEST_RUN_S = 3600.0
+"""A turn that is kept so long after an earlier version was replaced has the later one in its prompt."""
 
 
 def sources_json(contexts: Sequence[str], items: Sequence[Item], unseen: Sequence[int]) -> str:
@@ -41,6 +44,20 @@ def imported_json(viewer: Viewer | None) -> str:
     return json.dumps({"contexts": [], "items": [], "marks": [], "unseen": [], "imported": seen})
 
 
+@frozen
+class _HiddenTurn:
+    """A turn that may not be seen, or an earlier version of one."""
+
+    number: int
+    run_id: str
+    replaced: float | None
+    """When a later version took its place; `None` of the newest."""
+
+    def may_be_in_prompt(self, kept: float) -> bool:
+        """Tell whether it may be in the prompt of a later turn that was kept at a moment: of a run begun before."""
+        return self.replaced is None or kept < self.replaced + LONGEST_RUN_S
+
+
 @define(eq=False, repr=False)
 class TurnVisibility:
     """Tells which turns a viewer may see; for one look at a store, in the thread that reads."""
@@ -56,16 +73,29 @@ class TurnVisibility:
 
     def hidden(self, connection: SqlConnection, conversation_key: int) -> frozenset[int]:
         """Return the numbers of the turns of a conversation that the viewer may not see."""
+        found = self._hidden(connection, conversation_key)
+        return frozenset(each.number for each in found if each.replaced is None)
+
+    def hidden_versions(self, connection: SqlConnection, conversation_key: int) -> frozenset[str]:
+        """Return the runs of the earlier versions of turns that the viewer may not see."""
+        found = self._hidden(connection, conversation_key)
+        return frozenset(each.run_id for each in found if each.replaced is not None)
+
+    def _hidden(self, connection: SqlConnection, conversation_key: int) -> list[_HiddenTurn]:
         rows = connection.execute(
-            "SELECT number, sources FROM turns WHERE conversation_key = ? ORDER BY number", (conversation_key,)
+            "SELECT number, run_id, sources, time, NULL AS replaced FROM turns WHERE conversation_key = ?"
+            " UNION ALL SELECT number, run_id, sources, time, replaced FROM replaced_turns WHERE conversation_key = ?"
+            " ORDER BY number",
+            (conversation_key, conversation_key),
         )
-        hidden: set[int] = set()
-        for number, told in rows.fetchall():
+        hidden: list[_HiddenTurn] = []
+        for number, run_id, told, time, replaced in rows.fetchall():
             sources: Mapping[str, Any] | None = None if told is None else json.loads(told)
+            before = {each.number for each in hidden if each.number < number and each.may_be_in_prompt(time)}
             unseen = frozenset[int]() if sources is None else frozenset(sources["unseen"])
-            if hidden - unseen or not self._may_see(connection, told, sources):
-                hidden.add(number)
-        return frozenset(hidden)
+            if before - unseen or not self._may_see(connection, told, sources):
+                hidden.append(_HiddenTurn(number, run_id, replaced))
+        return hidden
 
     def may_see(self, connection: SqlConnection, told: str) -> bool:
         """Tell whether the viewer may see all that something was made of, as `sources_json` has it."""

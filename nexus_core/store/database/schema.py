@@ -442,9 +442,31 @@ _REMARKS = (
     """ALTER TABLE documents ADD COLUMN remarks TEXT NOT NULL DEFAULT '[]'""",
 )
 
+_VERSIONS = (
+    # Turns that were asked again, each as it was until `replaced`; the newest version is in `turns`.
+    """CREATE TABLE replaced_turns (
+        conversation_key INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        run_id TEXT NOT NULL,
+        time REAL NOT NULL,
+        replaced REAL NOT NULL,
+        query TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        model TEXT NOT NULL,
+        sources TEXT,
+        rating TEXT,
+        comment TEXT,
+        passages TEXT,
+        PRIMARY KEY (conversation_key, number, version),
+        UNIQUE (conversation_key, run_id)
+    ) WITHOUT ROWID, STRICT""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
     _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS, _SHARING, _REMARKS,
+    _VERSIONS,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""
 

@@ -57,6 +57,7 @@ TABLES = (
     CopiedTable("keys", ("id",)),
     CopiedTable("conversations", ("key",)),
     CopiedTable("turns", ("key",)),
+    CopiedTable("replaced_turns", ("conversation_key", "number", "version")),
     CopiedTable("share_links", ("conversation_key",)),
     CopiedTable("answers", ("key",)),
     CopiedTable("sessions", ("digest",)),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nexus_core import ModelNotFoundError, Store
 from nexus_core.server.access.identity import Identity
 
 pytestmark = pytest.mark.slow
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Running, Start
+    from tests.server.conftest import Fakes, Running, Start
 
 PATH = "/api/conversations"
 
@@ -146,3 +149,70 @@ async def test_unknown_conversation_is_told_without_those_of_others(guarded: Run
     await ask(guarded, "monday", **key("ann"))
     _, told = await guarded.call("GET", f"{PATH}/mondau", **key("bob"))
     assert "monday" not in told["error"]
+
+
+async def asked_again(running: Running, turn: str, query: str = "Again?", **options: Any) -> tuple[int, Any]:
+    told = {"conversationId": "monday", "replaces": turn, **options}
+    body = {"query": query, "pipeline": "talk", "contextId": "handbook", "options": told}
+    return await running.call("POST", "/api/queries", json=body)
+
+
+async def test_a_turn_that_is_asked_again_is_replaced(running: Running, fakes: Fakes) -> None:
+    """The model is told the turns before it alone; what was answered before is a version, and later turns stay."""
+    main = fakes.connectors["main"]
+    main.replies = ["One.", "Two.", "Three.", "Anew."]
+    for query in ("First?", "Second?", "Third?"):
+        body = {"query": query, "pipeline": "talk", "contextId": "handbook", "options": {"conversationId": "monday"}}
+        await running.call("POST", "/api/queries", json=body)
+    _, told = await running.call("GET", f"{PATH}/monday")
+    old = told["turns"][1]["id"]
+    status, answer = await asked_again(running, old)
+    assert (status, answer["response"]) == (200, "Anew.")
+    sent = [message.content for message in main.prompts[-1].messages]
+    assert [any(word in text for text in sent) for word in ("One.", "Two.", "Three.")] == [True, False, False]
+    _, told = await running.call("GET", f"{PATH}/monday")
+    assert [(each["number"], each["query"], each["response"], each["version"]) for each in told["turns"]] == [
+        (1, "First?", "One.", 1), (2, "Again?", "Anew.", 2), (3, "Third?", "Three.", 1),
+    ]  # fmt: skip
+    for turn in (old, answer["id"]):
+        status, told = await running.call("GET", f"{PATH}/monday/turns/{turn}/versions")
+        assert (status, [each["response"] for each in told["versions"]]) == (200, ["Two.", "Anew."])
+
+
+async def test_the_old_answer_stays_until_the_new_one_is_whole(running: Running, fakes: Fakes) -> None:
+    """A run that fails replaces nothing; one that asks again for what is not there is refused before it begins."""
+    main = fakes.connectors["main"]
+    main.replies = ["One.", ModelNotFoundError("is down")]
+    fakes.connectors["spare"].replies = [ModelNotFoundError("is down")]
+    body = {"query": "First?", "pipeline": "talk", "contextId": "handbook", "options": {"conversationId": "monday"}}
+    _, first = await running.call("POST", "/api/queries", json=body)
+    status, _ = await asked_again(running, first["id"])
+    assert status == 502
+    _, told = await running.call("GET", f"{PATH}/monday")
+    assert [(each["id"], each["version"]) for each in told["turns"]] == [(first["id"], 1)]
+    sent = len(main.prompts)
+    assert [(await asked_again(running, turn))[1]["code"] for turn in ("none", "")] == ["turn_not_found"] * 2
+    status, told = await asked_again(running, first["id"], conversationId="tuesday")
+    assert (status, told["code"], len(main.prompts)) == (404, "turn_not_found", sent)
+    lone = {"query": "?", "pipeline": "own", "contextId": "own", "options": {"replaces": first["id"]}}
+    status, told = await running.call("POST", "/api/queries", json=lone)
+    assert (status, "say by conversationId" in told["error"]) == (400, True)
+    assert (await running.call("GET", f"{PATH}/monday/turns/none/versions"))[1]["code"] == "turn_not_found"
+    assert (await running.call("GET", f"{PATH}/none/turns/none/versions"))[1]["code"] == "conversation_not_found"
+
+
+async def test_a_turn_is_asked_again_at_two_servers_at_once(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """Each answer is kept, and the last to end stands there at both."""
+    one, other = [await start(store=Store(tmp_path / "store")) for _ in range(2)]
+    await ask(one, "monday")
+    _, told = await one.call("GET", f"{PATH}/monday")
+    old = told["turns"][0]["id"]
+    options = {"conversationId": "monday", "replaces": old}
+    body = {"query": "Again?", "pipeline": "own", "contextId": "own", "options": options}
+    calls = (each.call("POST", "/api/queries", json=body) for each in (one, other) * 4)
+    ids = {answer["id"] for _, answer in await asyncio.gather(*calls)}
+    for running in (one, other):
+        _, told = await running.call("GET", f"{PATH}/monday/turns/{old}/versions")
+        assert [each["version"] for each in told["versions"]] == [*range(1, 10)]
+        assert {each["id"] for each in told["versions"]} == {old, *ids}
+        assert len((await running.call("GET", f"{PATH}/monday"))[1]["turns"]) == 1

@@ -52,6 +52,7 @@ async def fill(store: Store) -> str:
         lambda connection: rows.write_document(connection, contexts.find(connection, "c"), document) and None
     )
     await store.conversations.add("t", query="q", answer="a", model="m", run_id="r", owner="ann")
+    await store.conversations.replace_turn(None, "t", "r", query="q", answer="b", model="m", run_id="s", owner="ann")
     await store.conversations.links.make("t", owner="ann")
     await ApiKeys(store).new("ann")
     return key
@@ -118,7 +119,7 @@ class CopyTests(StoreSuite):
             assert (await two.search("c", "number 7")).items[0].id == "i7"
             assert await two.original(key) == b"x" * 100_000
             assert [each.owner for each in await ApiKeys(two).everything()] == ["ann"]
-            assert len(await two.conversations.turns("t", owner="ann")) == 1
+            assert [each.run_id for each in await two.conversations.versions("t", "r", owner="ann")] == ["r", "s"]
             await two.create("another")  # from now on it is a store of its own
             await two.add("another", [Item(id="a", text="first")])
             with pytest.raises(UsageError, match="holds contexts of its own"):

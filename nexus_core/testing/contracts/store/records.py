@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from time import time
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -72,6 +73,43 @@ class RecordTests(StoreSuite):
             assert await talks.list(owner="ann") == listed
             await talks.delete("one", owner="ann")
             assert await talks.history("one", owner="ann") == ()
+
+    @looped
+    async def test_a_turn_that_is_asked_again_stands_where_it_stood(self) -> None:
+        """The run before is kept as a version, with its rating; what is told as history are the turns before it.
+
+        Fix: keep the rows of `replaced_turns`, and copy them with `INSERT INTO ... SELECT`.
+        """
+        async with self._store() as store:
+            talks = store.conversations
+            told: dict[str, Any] = {"query": "q", "model": "m", "owner": "ann"}
+            for number in (1, 2, 3):
+                await talks.add("one", answer=f"a{number}", run_id=f"r{number}", **told)
+            await talks.rate("one", "r2", "down", owner="ann")
+            before = [message.text for message in await talks.history_before(None, "one", "r2", owner="ann")]
+            assert before == ["q", "a1"]
+            replaced = [("r2", "again"), ("r2", "once more"), ("again", "last"), ("r2", "last")]
+            for old, new in replaced:  # the last was kept already
+                number = await talks.replace_turn(None, "one", old, answer=f"of {new}", run_id=new, **told)
+                assert number == 2
+            turns = await talks.turns("one", owner="ann")
+            assert [(turn.number, turn.run_id, turn.version, turn.rating) for turn in turns] == [
+                (1, "r1", 1, None), (2, "last", 4, None), (3, "r3", 1, None),
+            ]  # fmt: skip
+            for asked in ("r2", "last"):
+                versions = await talks.versions("one", asked, owner="ann")
+                assert [(each.run_id, each.version, each.rating) for each in versions] == [
+                    ("r2", 1, "down"), ("again", 2, None), ("once more", 3, None), ("last", 4, None),
+                ]  # fmt: skip
+            assert await talks.add("one", answer="a2", run_id="r2", **told) == 2
+            assert (await talks.get("one", owner="ann")).turns == 3
+            with pytest.raises(UsageError, match="no turn of the run 'r9'"):
+                await talks.history_before(None, "one", "r9", owner="ann")
+            with pytest.raises(UsageError, match="no conversation"):
+                await talks.versions("one", "r2")
+            assert await talks.replace_turn(None, "one", "gone", answer="a", run_id="r4", **told) == 4
+            await talks.delete("one", owner="ann")
+            assert await store.read(lambda it: it.execute("SELECT count(*) FROM replaced_turns").fetchone()[0]) == 0
 
     @looped
     async def test_conversations_expire(self) -> None:

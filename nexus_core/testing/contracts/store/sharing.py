@@ -79,17 +79,27 @@ class SharingTests(StoreSuite):
                 await store.add_usage([DAY], keep_days=10_000)
                 await store.conversations.add("t", query="q", answer="a", model="m", run_id=f"{name}.{number}")
 
+        async def ask_again(store: Store, name: int) -> None:
+            for number in range(_ROUNDS):
+                await store.conversations.replace_turn(
+                    None, "t", "0.0", query="q", answer="a", model="m", run_id=f"again {name}.{number}"
+                )
+
         async with AsyncExitStack() as stack:
             stores = [self._elsewhere(url, tmp_path / str(number)) for number in range(_WRITERS)]
             for store in stores:
                 await stack.enter_async_context(store)
             await stores[0].create("harbour")
             await asyncio.gather(*(write(store, number) for number, store in enumerate(stores)))
+            await asyncio.gather(*(ask_again(store, number) for number, store in enumerate(stores)))
             rounds = _WRITERS * _ROUNDS
             for store in stores:
                 assert (await store.context("harbour")).items == 3 * rounds + 1
                 assert len(await found_ids(store, "rope", limit=100)) == 3 * rounds
                 assert [turn.number for turn in await store.conversations.turns("t")] == [*range(1, rounds + 1)]
+                versions = await store.conversations.versions("t", "0.0")
+                assert [each.version for each in versions] == [*range(1, rounds + 2)]
+                assert len({each.run_id for each in versions}) == rounds + 1
                 assert (await store.usage())[0].attempts == rounds
                 assert await store.check() == ()
 
