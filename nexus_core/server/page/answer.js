@@ -11,23 +11,29 @@ import { picture, tries } from "./window.js";
 const EARLY = 6; // Sources that are shown before the answer.
 
 export class Turn {
-  // `again` and `edit` take the question, where it can be asked; `place` is where the turn is kept, once it is.
-  constructor(query, { again, edit, contextId = "", passages = [], files = [], place = null, rating = null, comment = null }) {
-    this.place = place;
-    this.rating = rating;
-    this.comment = comment;
-    this.query = query;
-    this.again = again;
+  // `again`, `edit` and `step` take the turn, where it can be asked; `place` is where it is kept, once it is. It is one of
+  // `versions`, and stands where the turn `instead` stood, else at the end.
+  constructor(query, { again, edit, step, contextId = "", passages = [], files = [], place = null, rating = null, comment = null, version = 1, versions = version, instead = null }) {
+    Object.assign(this, { query, again, step, place, rating, comment, version, versions });
     this.citations = new Citations((passage, words) => openPassage(passage, contextId, words), passages);
     this.state = el("div", { class: "state hint", role: "status" });
     this.body = el("div");
     this.foot = el("div", { class: "foot" });
     this.node = el("article", { class: "answer", "aria-label": "Answer" }, this.state, this.body, this.foot);
-    const change = edit ? el("button", { type: "button", class: "quiet small edit", onclick: () => edit(query) }, "Edit") : null;
+    const change = edit ? el("button", { type: "button", class: "quiet small edit", onclick: () => edit(this) }, "Edit") : null;
     const names = files.length ? el("div", { class: "hint" }, files.join(", ")) : null;
     this.asked = el("div", { class: "turn" }, el("div", { class: "asked", dir: "auto" }, query), names, change);
     this.open = (passage, words) => openPassage(passage, contextId, words);
-    $("thread").append(this.asked, this.node);
+    if (instead?.isSeen) instead.give(this.asked, this.node);
+    else $("thread").append(this.asked, this.node);
+  }
+
+  // Leaves its place to others.
+  give(...nodes) {
+    this.asked.before(...nodes);
+    this.trouble?.remove(); // What was wrong with asking it again.
+    this.asked.remove();
+    this.node.remove();
   }
 
   get isSeen() {
@@ -75,10 +81,20 @@ export class Turn {
 
   #end(text, ...more) {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
-    const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this.query) }, "Ask again") : "";
+    const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this) }, "Ask again") : "";
     const [tools, how] = more;
-    const [thumbs, why] = this.place ? this.#thumbs() : [[], null];
-    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, copy, again, ...thumbs, tools ?? ""), why, how].filter(Boolean));
+    const [thumbs, why] = this.place && this.version === this.versions ? this.#thumbs() : [[], null]; // An earlier answer is rated as it was.
+    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, ...this.#steps(), copy, again, ...thumbs, tools ?? ""), why, how].filter(Boolean));
+  }
+
+  // To what was answered before and after.
+  #steps() {
+    if (this.versions < 2 || !this.step) return [];
+    const [back, on] = [["‹", "Earlier answer", -1], ["›", "Later answer", 1]].map(([sign, label, by]) => el("button", {
+      type: "button", class: "quiet small step", "aria-label": label, title: label, onclick: () => this.step(this, by),
+      disabled: by < 0 ? this.version === 1 : this.version === this.versions,
+    }, sign));
+    return [back, el("span", { class: "hint" }, `${this.version} of ${this.versions}`), on];
   }
 
   // Pressed a second time, one takes it back; one that is pressed may be told why.

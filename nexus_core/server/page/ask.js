@@ -17,6 +17,7 @@ const SLICE_MS = 8; // Of work on a conversation that is opened, before the brow
 let conversation = null; // Its id, from its first question on.
 let kept = false; // Whether the server knows it: it has a whole answer.
 let running = null;
+let edited = null; // The turn whose place the next question takes.
 
 export function begin() {
   $("form").addEventListener("submit", (event) => { event.preventDefault(); send(); });
@@ -27,8 +28,11 @@ export function begin() {
     send();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) running?.abort();
+    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (running) running.abort();
+    else leave();
   });
+  $("edit-cancel").addEventListener("click", () => { leave(); $("query").focus(); });
   $("stop").addEventListener("click", () => running?.abort());
   $("fresh").addEventListener("click", fresh);
   $("pipeline").addEventListener("change", () => { offerRest(); renew(); address(); });
@@ -71,11 +75,45 @@ function renew() {
   running?.abort();
   conversation = null;
   kept = false;
+  leave();
   $("thread").replaceChildren();
   examples((question) => { $("query").value = question; send(); });
 }
 
-const acts = { again: (query) => send(query), edit: (query) => { $("query").value = query; $("query").focus(); } };
+const acts = { again: (turn) => send(turn), edit, step };
+
+// Puts the question of a turn into the field, whose answer takes its place.
+function edit(turn) {
+  edited = turn;
+  $("editing").hidden = !turn.place;
+  $("query").value = turn.query;
+  $("query").focus();
+}
+
+function leave() {
+  if (edited) $("query").value = "";
+  edited = null;
+  $("editing").hidden = true;
+}
+
+// Shows what was answered before, or after, in the place of a turn.
+async function step(turn, by) {
+  const [id, run] = turn.place;
+  try {
+    const { versions } = await call("GET", `/conversations/${encodeURIComponent(id)}/turns/${encodeURIComponent(run)}/versions`);
+    const at = Math.min(versions.length - 1, Math.max(0, versions.findIndex((each) => each.id === run) + by));
+    const shown = told(id, versions[at], { version: at + 1, versions: versions.length, instead: turn });
+    await shown.show(versions[at].response);
+    const steps = [...shown.node.querySelectorAll(".step")];
+    (by < 0 ? steps : steps.reverse()).find((each) => !each.disabled)?.focus();
+  } catch (error) {
+    turn.says(problem(error));
+  }
+}
+
+// A turn as the server tells it.
+const told = (conversationId, { id, query, contextId, contextItems: passages, rating, comment, version }, more = {}) =>
+  new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [conversationId, id], version, ...more });
 
 async function resume(id) {
   renew();
@@ -84,18 +122,18 @@ async function resume(id) {
   let began = performance.now();
   try {
     while (after !== null) {
-      const told = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const { id: run, query, response, contextId, contextItems: passages, rating, comment } of told.turns) {
-        lacking ||= !passages.length && cited(response).length;
-        const turn = new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [id, run] });
-        await turn.show(response);
+      const page = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
+      for (const each of page.turns) {
+        lacking ||= !each.contextItems.length && cited(each.response).length;
+        const turn = told(id, each);
+        await turn.show(each.response);
         if (performance.now() - began > SLICE_MS) {
           await pause();
           began = performance.now();
         }
         if (!turn.isSeen) return;
       }
-      after = told.next;
+      after = page.next;
     }
     conversation = id;
     kept = true;
@@ -107,8 +145,9 @@ async function resume(id) {
   }
 }
 
+// Asks what is in the field, or a turn again, in its place.
 async function send(again) {
-  const query = (again ?? $("query").value).trim();
+  const query = (again?.query ?? $("query").value).trim();
   if (!query || running) return;
   const { options, ...where } = chosen();
   if (!where.contextId) {
@@ -118,8 +157,12 @@ async function send(again) {
   }
   conversation ??= newId();
   const controller = (running = new AbortController());
-  const turn = new Turn(query, { ...acts, contextId: isStored() ? where.contextId : "", files: again === undefined ? attached.names() : [] });
-  if (again === undefined) $("query").value = "";
+  const old = again ?? edited;
+  const turn = new Turn(query, { ...acts, instead: old, version: old?.place ? old.versions + 1 : 1, contextId: isStored() ? where.contextId : "", files: again === undefined ? attached.names() : [] });
+  if (again === undefined) {
+    leave();
+    $("query").value = "";
+  }
   busy(true);
   turn.says(searching());
   const growing = turn.grow();
@@ -130,8 +173,9 @@ async function send(again) {
     const progress = { stream: true, approveTools: true, includeTrace: true, includeProgress: true };
     const body = { ...where, query, options: { ...options, ...progress, conversationId: conversation } };
     if (attachments.length) body.attachments = attachments;
+    if (old?.place) body.options.replaces = old.place[1];
     for await (const event of ask(body, controller.signal)) {
-      told(turn, event);
+      tell(turn, event);
       growing.take(event);
       approvals.take(event);
     }
@@ -140,7 +184,7 @@ async function send(again) {
     await turn.finish();
     if (turn.isSeen) kept = conversation === end.conversationId;
   } catch (error) {
-    await failed(turn, error, query);
+    await failed(turn, error, again ? "" : query, old);
   } finally {
     approvals.close();
     if (running === controller) {
@@ -153,7 +197,7 @@ async function send(again) {
 }
 
 // What is known before the answer is.
-function told(turn, event) {
+function tell(turn, event) {
   if (event.type === "searched") turn.says(found(event.items));
   else if (event.type === "asking") {
     turn.says(asking(event.model));
@@ -169,11 +213,19 @@ function busy(is) {
   if (document.activeElement === document.body) $("query").focus({ preventScroll: true });
 }
 
-async function failed(turn, error, query) {
+// The old answer is there still.
+async function failed(turn, error, query, old) {
   const isStopped = error.name === "AbortError";
   await turn.fail(error, isStopped);
   if (!turn.isSeen) return;
-  if (!$("query").value) $("query").value = query;
+  if (old?.place) {
+    turn.asked.replaceWith(old.asked, old.node);
+    old.trouble = turn.node;
+  }
+  if (query && !$("query").value) {
+    if (old?.place) edit(old);
+    $("query").value = query;
+  }
   $("said").replaceChildren(isStopped ? "Stopped." : error.message);
 }
 

@@ -173,19 +173,6 @@ async def test_sources_are_shown_before_the_answer(tab: Any, running: Any, fakes
     assert await tab.text(".state") == ""
 
 
-async def test_question_is_edited_and_asked_again(tab: Any, running: Any, fakes: Any) -> None:
-    """Edit puts it back into its field; Ask again asks it as it was."""
-    await opened(tab, running)
-    await ask(tab, "How much leave?")
-    await tab.until(ANSWERED)
-    await tab.click(".again")
-    await tab.until("document.querySelectorAll('.copy').length === 2")
-    await tab.click(".edit")
-    assert await tab.run("document.querySelector('#query').value") == "How much leave?"
-    assert await tab.run("document.activeElement.id") == "query"
-    assert len(fakes.connectors["own"].prompts) == 2
-
-
 async def test_answer_is_rated(tab: Any, running: Any) -> None:
     """By a thumb, which is pressed also after a reload; a second press takes it back."""
     await opened(tab, running)

@@ -35,7 +35,7 @@ function head({ title, created, expires, isPartial }) {
   document.title = `${name} · ContextNexus`;
   $("shared-title").replaceChildren(alone(name));
   $("shared-about").textContent = `Read-only, as it was on ${when(created)}.${expires ? ` The link holds until ${when(expires)}.` : ""}`;
-  if (isPartial) $("shared-said").replaceChildren(el("p", { class: "notice" }, "Some of it is not shown: it is made of documents that you may not see."));
+  if (isPartial) $("shared-said").replaceChildren(el("p", { class: "notice" }, "Some of it is not shown: it is made of documents that you may not see, or was asked again since."));
 }
 
 async function changeKey() {
