@@ -204,3 +204,8 @@ class ServedPipelines:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[context_id] = monotonic() + _KNOWN_S
+
+
+def keeps_usage(pipeline: Pipeline) -> bool:
+    """Tell whether what the models of a pipeline use is kept by the sink `store`."""
+    return any(getattr(type(sink), "name", "") == "store" for sink in pipeline.sinks)

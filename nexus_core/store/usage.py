@@ -150,6 +150,38 @@ def read(connection: SqlConnection, since: str) -> tuple[DailyUsage, ...]:
     return tuple(DailyUsage(**dict(zip(_KEY + _SUMS, row, strict=True))) for row in rows)
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class ModelTotal(Value):
+    """What a model of a pipeline has used since a day."""
+
+    pipeline: str
+    model: str
+    """The name in the pipeline."""
+    requests: int
+    cost: float
+    """In US dollars, of the requests whose cost is known."""
+    unpriced: int
+    """Requests whose cost is unknown."""
+
+    @property
+    def known_cost(self) -> float | None:
+        """The cost, or `None` where that of every request is unknown."""
+        return None if self.requests and self.unpriced >= self.requests else self.cost
+
+
+def read_totals(connection: SqlConnection, since: str) -> tuple[ModelTotal, ...]:
+    """Return what each model has used from a day on, as in `2026-11-01`."""
+    rows = connection.execute(
+        "SELECT pipeline, model, sum(requests), sum(cost), sum(unpriced) FROM usage WHERE day >= ?"
+        " GROUP BY pipeline, model ORDER BY pipeline, model",
+        (since,),
+    )
+    return tuple(
+        ModelTotal(pipeline=pipeline, model=model, requests=int(requests), cost=cost, unpriced=int(unpriced))
+        for pipeline, model, requests, cost, unpriced in rows
+    )
+
+
 def checked_day(day: str) -> str:
     """Return a day that is one, or `""` for the first there is; raises UsageError."""
     if not day:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import identity
 from nexus_core.server.http.bodies import read_json
 from nexus_core.server.http.json_schema import checker, closed, text
-from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.pipelines import ServedPipelines, keeps_usage
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.store.usage import ModelTotal, read_totals
 
 if TYPE_CHECKING:
     from nexus_core.server.cluster.cluster import ServerCluster
@@ -106,8 +108,26 @@ class ModelsApi:
         found = {key: own for key, own in self._usage().items() if key[0] in shown}
         for told in (await self._siblings.ask("usage", needs_all=False)).values():
             found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
-        lines = [{"pipeline": pipeline, "name": name, **_figures_json(own)} for (pipeline, name), own in found.items()]
+        months = await self._months(found)
+        lines = [
+            {"pipeline": pipeline, "name": name, **_figures_json(own), "month": months.get((pipeline, name))}
+            for (pipeline, name), own in found.items()
+        ]
         return web.json_response({"usage": lines})
+
+    async def _months(self, models: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return what models have used this month, in UTC, of those whose usage is kept in the store of the server."""
+        since = datetime.now(UTC).date().replace(day=1).isoformat()
+        kept = await self._serving.store.read(read_totals, since)
+        totals = {(each.pipeline, each.model): each for each in kept}
+        for pipeline, name in models:
+            if keeps_usage(self._serving.pipelines[pipeline]):
+                nothing = ModelTotal(pipeline=pipeline, model=name, requests=0, cost=0.0, unpriced=0)
+                totals.setdefault((pipeline, name), nothing)
+        return {
+            key: {"since": since, "requests": each.requests, "cost": each.known_cost, "unpriced": each.unpriced}
+            for key, each in totals.items()
+        }
 
     async def clear(self, request: web.Request) -> web.Response:
         """Set the figures to nothing."""

@@ -82,6 +82,9 @@ _MODEL = _whole(
 )  # fmt: skip
 MODELS = _whole("ModelList", {"models": array(_MODEL)})
 _SECONDS = or_null(_NUMBER)
+_MONTH = or_null(
+    _whole("ModelUsageOfMonth", {"since": TEXT, "requests": COUNT, "cost": or_null(_NUMBER), "unpriced": COUNT})
+)
 _FIGURES = _whole(
     "ModelUsage",
     {
@@ -89,7 +92,7 @@ _FIGURES = _whole(
         "outcomes": {"type": "object", "additionalProperties": COUNT}, "promptTokens": COUNT,
         "completionTokens": COUNT, "unreported": COUNT, "estimated": COUNT, "cost": or_null(_NUMBER),
         "unpriced": COUNT, "meanS": _SECONDS, "p50S": _SECONDS,
-        "p95S": _SECONDS, "successRate": _SECONDS,
+        "p95S": _SECONDS, "successRate": _SECONDS, "month": _MONTH,
     }
 )  # fmt: skip
 USAGE = _whole("ModelUsageList", {"usage": array(_FIGURES)})

@@ -18,7 +18,7 @@ from nexus_core.server.api.run_query import QueryRequest, events, slot_of
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.http.app import identity, log_failure
 from nexus_core.server.http.sse import EventStream
-from nexus_core.server.pipelines import ServedPipelines
+from nexus_core.server.pipelines import ServedPipelines, keeps_usage
 from nexus_core.server.runs.approvals import ApprovalEvents, RunApprovals, settle
 from nexus_core.server.runs.follow import RunFollower
 from nexus_core.server.runs.journal import Interrupted, RunJournal
@@ -170,7 +170,7 @@ class RunService:
             model=pipeline.models.get(question.asked.get("model")).name,
             model_id=question.begins_with,
             background=asked.background,
-            in_ledger=any(getattr(type(sink), "name", "") == "store" for sink in pipeline.sinks),
+            in_ledger=keeps_usage(pipeline),
             created=time(),
             server="" if self.journal is None else self.journal.server,
             answer=asked.events.answer,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from attrs import evolve
 
 from nexus_core import AuthError, Chunk, EmptyAnswerError, ImagePart, NoAnswerError, ToolCallDelta, TruncatedError
 from nexus_core.server.errors import failure_of
+from nexus_core.store.usage import DailyUsage
 
 pytestmark = pytest.mark.slow
 
@@ -211,3 +213,20 @@ async def test_what_a_model_calls_is_told_before_the_answer(start: Any, fakes: A
         if trace:
             assert row["result"].startswith("[101] Leave")
             assert [entry["id"] for entry in row["trace"]] == ["leave"]
+
+
+async def test_usage_tells_what_this_month_has_cost(start: Any, tmp_path: Path) -> None:
+    """Out of the store, where it is kept; clearing the figures and starting anew change nothing of it."""
+    kept = PRICED.replace("name: own", "name: kept") + f"sinks: [{{use: store, path: '{tmp_path / 'store'}'}}]\n"
+    running = await start(pipelines={"kept": kept, "own": PRICED})
+    row = DailyUsage(
+        day="2999-01-01", pipeline="kept", model="main", model_id="fake-1", outcome="ok", attempts=2, requests=2,
+        prompt_tokens=10, completion_tokens=5, reasoning_tokens=0, cached_tokens=0, unreported=0, estimated=0,
+        cost=0.25, unpriced=1, duration_s=1.5,
+    )  # fmt: skip
+    await running.store.add_usage([row, evolve(row, model_id="fake-2"), evolve(row, day="2000-01-01")], keep_days=100_000)
+    await running.call("DELETE", "/api/queries/usage")
+    _, told = await running.call("GET", "/api/queries/usage")
+    months = {each["pipeline"]: each["month"] for each in told["usage"]}
+    assert months["own"] is None
+    assert (months["kept"].pop("since")[-3:], months["kept"]) == ("-01", {"requests": 4, "cost": 0.5, "unpriced": 2})

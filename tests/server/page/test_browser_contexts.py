@@ -10,6 +10,8 @@ import pytest
 
 from nexus_core.contract.components import Kind
 from nexus_core.engine.plugins import PluginRegistry
+from nexus_core.store.usage import DailyUsage
+from tests.server.conftest import OWN
 from tests.server.test_contexts_documents import add_documents
 
 pytestmark = pytest.mark.slow
@@ -270,6 +272,8 @@ async def test_default_model_is_chosen_and_figures_cleared(tab: Any, running: An
     await tab.click("nav a[href='#models']")
     await tab.until("document.querySelector('#models td button') !== null")
     assert "100.0 %" in await tab.text("#models")
+    assert "not kept" in await tab.text("#models [data-name='This month']")
+    assert "is kept for pipelines with sinks" in await tab.text("#models-month")
     await tab.click("#models [data-model='talk/spare']")
     await tab.until("document.querySelector('#models-said').textContent.includes('spare is now the default of talk')")
     assert await tab.run("document.querySelector('#models [data-model=\"talk/main\"]') !== null")
@@ -277,6 +281,25 @@ async def test_default_model_is_chosen_and_figures_cleared(tab: Any, running: An
     await confirm(tab)
     await tab.until("document.querySelector('#models-said').textContent === 'Cleared.'")
     assert "100.0 %" not in await tab.text("#models")
+
+
+async def test_models_tell_their_prices_and_what_this_month_has_cost(tab: Any, start: Any) -> None:
+    """Of a model whose price is known, and of all together, out of the store."""
+    priced = OWN.replace("to: own}", "to: own, prices: {input: 100, cached: 10, output: 1000}}")
+    running = await start(pipelines={"own": priced})
+    row = DailyUsage(
+        day="2999-01-01", pipeline="own", model="main", model_id="fake-1", outcome="ok", attempts=3, requests=3,
+        prompt_tokens=10, completion_tokens=5, reasoning_tokens=0, cached_tokens=0, unreported=0, estimated=0,
+        cost=1.25, unpriced=1, duration_s=1.5,
+    )  # fmt: skip
+    await running.store.add_usage([row])
+    await tab.go(running.origin)
+    await tab.run("location.hash = '#models'")
+    await tab.until("document.querySelector('#models td') !== null")
+    assert "$1.25 for 3 requests, of which 1 of unknown cost" in await tab.text("#models-month")
+    assert "$1.25and 1 of unknown cost3 requests" in await tab.text("#models [data-name='This month']")
+    assert "100 / 1000read again 10" in await tab.text("#models td:nth-last-child(2)")
+    assert "4,096" in await tab.text("#models [data-name='Window']")
 
 
 async def test_views_say_that_there_is_nothing(tab: Any, start: Any) -> None:

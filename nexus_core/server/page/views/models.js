@@ -2,7 +2,7 @@
 
 import { call } from "../api.js";
 import { sure } from "../dialogs.js";
-import { $, alone, el, figure, joined, money, problem, time, trying } from "../dom.js";
+import { $, alone, counted, el, figure, joined, money, problem, time, trying } from "../dom.js";
 
 const EVERY_MS = 5000;
 const COLUMNS = [
@@ -15,11 +15,12 @@ const COLUMNS = [
   ["Tokens in", (_, used) => [figure(used.promptTokens)], true],
   ["Tokens out", (_, used) => [figure(used.completionTokens)], true],
   ["Cost", (_, used) => [money(used.cost), unpriced(used)], true],
+  ["This month", (_, { month }) => (month ? [money(month.cost), unpriced(month), el("div", { class: "hint" }, counted(month.requests, "request"))] : ["not kept"]), true],
   ["Mean time", (_, used) => [seconds(used.meanS)], true],
   ["p95", (_, used) => [seconds(used.p95S)], true],
   ["Window", (model) => [figure(model.window)], true],
   ["Max output", (model) => [figure(model.maxOutput)], true],
-  ["$ in / out per million", (model) => [model.prices ? `${model.prices.input} / ${model.prices.output}` : "unknown"], true],
+  ["$ in / out per million", (model) => prices(model), true],
   ["Can", (model) => [model.capabilities.join(", ") || "–"]],
 ];
 
@@ -50,6 +51,7 @@ async function draw() {
     const figures = new Map(usage.map((used) => [key(used), used]));
     const rows = models.map((model) => row(model, figures.get(key(model))));
     const heads = COLUMNS.map(([name, , right]) => el("th", { scope: "col", class: right ? "number" : "" }, name));
+    $("models-month").replaceChildren(...month(usage));
     const focused = document.activeElement?.getAttribute("data-model");
     $("models").replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)));
     $("models-said").querySelector(".problem")?.remove();
@@ -62,6 +64,23 @@ async function draw() {
 }
 
 const key = ({ pipeline, name }) => `${pipeline}/${name}`;
+
+// What a million tokens cost; those that the service has read before, and long prompts, where that is another price.
+function prices({ prices: known }) {
+  if (!known) return ["unknown"];
+  const other = [known.cached !== known.input && `read again ${known.cached}`, known.long && `from ${figure(known.longFrom)} tokens on ${known.long.input} / ${known.long.output}`].filter(Boolean);
+  return [`${known.input} / ${known.output}`, ...other.map((said) => el("div", { class: "hint" }, said))];
+}
+
+// What all models that are seen have cost this month.
+function month(usage) {
+  const kept = usage.map((used) => used.month).filter(Boolean);
+  if (!kept.length) return ["What is spent in a month is kept for pipelines with ", el("code", {}, "sinks: [{use: store}]"), "."];
+  const known = kept.filter(({ cost }) => cost !== null).reduce((sum, { cost }) => sum + cost, 0);
+  const unknown = kept.reduce((sum, { unpriced: count }) => sum + count, 0);
+  const requests = kept.reduce((sum, { requests: count }) => sum + count, 0);
+  return [`Since ${kept[0].since} (UTC): ${money(known)} for ${counted(requests, "request")}${unknown ? `, of which ${figure(unknown)} of unknown cost` : ""}.`];
+}
 
 const seconds = (value) => time(value === null ? null : value * 1000);
 
