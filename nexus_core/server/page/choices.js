@@ -39,7 +39,7 @@ export function offerRest() {
   const takes = pipeline.takesContext;
   offer("context", takes ? contexts.map(({ name }) => [name, name]) : [[pipeline.name, "its own"]], $("context").value);
   $("context").disabled = !takes;
-  $("context").parentElement.hidden = !takes;
+  $("context").parentElement.hidden = !takes || !contexts.length;
   $("pipeline").parentElement.hidden = pipelines.length < 2;
   chips(takes ? contexts : []);
   const own = models.filter((model) => model.pipeline === pipeline.name);

@@ -224,7 +224,9 @@ async def test_usage_tells_what_this_month_has_cost(start: Any, tmp_path: Path) 
         prompt_tokens=10, completion_tokens=5, reasoning_tokens=0, cached_tokens=0, unreported=0, estimated=0,
         cost=0.25, unpriced=1, duration_s=1.5,
     )  # fmt: skip
-    await running.store.add_usage([row, evolve(row, model_id="fake-2"), evolve(row, day="2000-01-01")], keep_days=100_000)
+    await running.store.add_usage(
+        [row, evolve(row, model_id="fake-2"), evolve(row, day="2000-01-01")], keep_days=100_000
+    )
     await running.call("DELETE", "/api/queries/usage")
     _, told = await running.call("GET", "/api/queries/usage")
     months = {each["pipeline"]: each["month"] for each in told["usage"]}

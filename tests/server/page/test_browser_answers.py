@@ -156,8 +156,10 @@ async def test_nothing_in_answers_titles_and_names_runs(tab: Any, running: Any) 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 async def test_axe_finds_nothing_serious(tab: Any, running: Any, fakes: Any, size: tuple[int, int], dark: bool) -> None:
-    """In any view, with an answer of every kind of block, and with what opens over it."""
+    """In any view, with an answer of every kind of block, one that was asked again, and with what opens over it."""
     fakes.connectors["own"].replies = [MARKDOWN]
+    lines = b'{"id": "a", "text": "The canteen opens at noon."}\nno JSON\n'
+    await running.call("POST", "/api/contexts/handbook/documents?name=canteen.jsonl", data=lines)
     await tab.size(*size, dark=dark)
     await opened(tab, running)
     await tab.run(AXE.read_text("utf-8") + ";0")
@@ -170,10 +172,14 @@ async def test_axe_finds_nothing_serious(tab: Any, running: Any, fakes: Any, siz
     await tab.click(".citation")
     found["passage"] = await tab.run(PROBLEMS)
     await tab.press("Escape")
+    await tab.click(".again")
+    await tab.until("document.querySelector('.step') !== null")
+    await tab.click(".edit")
+    found["again"] = await tab.run(PROBLEMS)
     for address, seen in {
         "conversations": "#conversations li",
         "contexts/handbook": "#items .chip",
-        "contexts/handbook/documents": "#documents-title:not(:empty)",
+        "contexts/handbook/documents": "#documents .remarks",
         "models": "#models td",
     }.items():
         await tab.run(f"location.hash = '#{address}'")

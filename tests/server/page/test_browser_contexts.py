@@ -298,7 +298,7 @@ async def test_models_tell_their_prices_and_what_this_month_has_cost(tab: Any, s
     await tab.until("document.querySelector('#models td') !== null")
     assert "$1.25 for 3 requests, of which 1 of unknown cost" in await tab.text("#models-month")
     assert "$1.25and 1 of unknown cost3 requests" in await tab.text("#models [data-name='This month']")
-    assert "100 / 1000read again 10" in await tab.text("#models td:nth-last-child(2)")
+    assert "100 / 1000read again 10" in await tab.text("#models [data-name^='$ in']")
     assert "4,096" in await tab.text("#models [data-name='Window']")
 
 

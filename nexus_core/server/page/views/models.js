@@ -9,18 +9,14 @@ const COLUMNS = [
   ["Model", (model) => [el("strong", {}, alone(model.name)), el("br"), el("span", { class: "hint" }, ...joined(model.id, model.provider !== model.id && model.provider))]],
   ["Pipeline", (model) => [alone(model.pipeline)]],
   ["Default", (model) => [model.default ? el("span", { class: "badge" }, "default") : making(model)]],
-  ["Requests", (_, used) => [figure(used.requests)], true],
-  ["Failures", (_, used) => [figure(used.failures), failures(used)], true],
-  ["Succeeded", (_, used) => [used.successRate === null ? "–" : `${(used.successRate * 100).toFixed(1)} %`], true],
-  ["Tokens in", (_, used) => [figure(used.promptTokens)], true],
-  ["Tokens out", (_, used) => [figure(used.completionTokens)], true],
-  ["Cost", (_, used) => [money(used.cost), unpriced(used)], true],
-  ["This month", (_, { month }) => (month ? [money(month.cost), unpriced(month), el("div", { class: "hint" }, counted(month.requests, "request"))] : ["not kept"]), true],
-  ["Mean time", (_, used) => [seconds(used.meanS)], true],
-  ["p95", (_, used) => [seconds(used.p95S)], true],
-  ["Window", (model) => [figure(model.window)], true],
-  ["Max output", (model) => [figure(model.maxOutput)], true],
+  ["Window", (model) => [figure(model.window), model.maxOutput === null ? null : el("div", { class: "hint" }, `answers up to ${figure(model.maxOutput)}`)], true],
   ["$ in / out per million", (model) => prices(model), true],
+  ["This month", (_, { month }) => (month ? [money(month.cost), unpriced(month), el("div", { class: "hint" }, counted(month.requests, "request"))] : ["not kept"]), true],
+  ["Cost", (_, used) => [money(used.cost), unpriced(used)], true],
+  ["Requests", (_, used) => [figure(used.requests), failures(used)], true],
+  ["Succeeded", (_, used) => [used.successRate === null ? "–" : `${(used.successRate * 100).toFixed(1)} %`], true],
+  ["Tokens in / out", (_, used) => [`${figure(used.promptTokens)} / ${figure(used.completionTokens)}`], true],
+  ["Mean time / p95", (_, used) => [`${seconds(used.meanS)} / ${seconds(used.p95S)}`], true],
   ["Can", (model) => [model.capabilities.join(", ") || "–"]],
 ];
 
@@ -91,7 +87,7 @@ function row(model, used) {
 
 function failures({ outcomes }) {
   const found = Object.entries(outcomes).filter(([name, count]) => count && name !== "ok");
-  return found.length ? el("div", { class: "hint" }, found.map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`).join(", ")) : null;
+  return found.length ? el("div", { class: "hint" }, "failed: ", found.map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`).join(", ")) : null;
 }
 
 function unpriced({ cost, unpriced: count }) {
