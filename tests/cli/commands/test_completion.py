@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +55,50 @@ def test_a_new_bash_completes_commands_and_options(home: Path) -> None:
     own, registered, commands, options = done.stdout.splitlines()
     assert (own, commands, options) == ("1", "completion", "--follow-links"), done.stderr
     assert "-F _nexus_completion nexus" in registered
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_a_new_fish_completes_commands_and_options(home: Path) -> None:
+    """It finds the script by itself, and shows what each is for."""
+    assert nexus("completion", "install", "fish") == 0
+    code = 'complete -C "nexus com"; complete -C "nexus context add --follow"; complete -C "nexus ask --no-st"'
+    done = subprocess.run(["fish", "-c", code], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    found = [line.partition("\t") for line in done.stdout.splitlines() if line]
+    assert [name for name, _, _ in found] == ["completion", "--follow-links", "--no-stream"], done.stderr
+    assert all(help for _, _, help in found)
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_a_new_zsh_completes_commands_and_options(home: Path) -> None:
+    """At its own prompt, in a terminal, by the key Tab."""
+    import pty  # no such module on Windows
+
+    assert nexus("completion", "install", "zsh") == 0
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ |= {"TERM": "dumb", "PS1": "ready$ "}
+        os.execvp("zsh", ["zsh", "-i"])
+    try:
+        read_until(terminal, b"ready$ ")
+        for begun, whole in (
+            (b"nexus complet", b"nexus completion "),
+            (b"nexus ask --no-st", b"nexus ask --no-stream "),
+        ):
+            os.write(terminal, begun + b"\t")
+            read_until(terminal, whole)
+            os.write(terminal, b"\x15")  # clears the line
+    finally:
+        os.close(terminal)
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def read_until(terminal: int, expected: bytes) -> None:
+    """Read what a terminal shows until it holds some bytes, for as long as it says something within 30 s."""
+    shown = b""
+    while expected not in shown:
+        assert select.select([terminal], [], [], 30)[0], shown
+        shown += os.read(terminal, 4096)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
