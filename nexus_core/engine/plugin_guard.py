@@ -12,17 +12,18 @@ import asyncio
 import inspect
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, UsageError, describe_error
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
 
-_OWN_CODE = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_CALLERS = frozenset({"nexus_core", "pluggy", "attr", "importlib_metadata"})
+"""Packages that call plugins, or load them, as the last one does once anything has imported it."""
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
@@ -50,22 +51,22 @@ class PluginGuard:
 def place_of(error: BaseException) -> str:
     """Return where the code of a plugin raised an error, as ` (FILE, line 4)`, empty where none of it did.
 
-    The plugin's is the first file that belongs neither to this package nor to Python's own library.
+    The plugin's is the first file that belongs neither to Python's library nor to what calls plugins here.
     """
     file, place, step = "", "", error.__traceback__
     while step is not None:
         name = step.tb_frame.f_code.co_filename
-        file = file or (name if _is_of_a_plugin(name) else "")
+        file = file or (name if _is_of_a_plugin(step.tb_frame) else "")
         if file and name == file:
             place = f" ({os.path.basename(name)}, line {step.tb_lineno})"
         step = step.tb_next
     return place
 
 
-def _is_of_a_plugin(file: str) -> bool:
-    if file.startswith(("<", _OWN_CODE)):
-        return False
-    return "site-packages" in file or not file.startswith(_LIBRARY)
+def _is_of_a_plugin(frame: FrameType) -> bool:
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    calls_plugins = package in sys.stdlib_module_names or package in _CALLERS
+    return not calls_plugins and not frame.f_code.co_filename.startswith("<")  # such as what attrs writes
 
 
 def is_own(error: BaseException) -> bool:
