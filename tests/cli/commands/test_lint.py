@@ -115,7 +115,7 @@ def test_lint_reports_what_it_cannot_read(name: str, message: str, lint: Lint, t
     assert result.exit_code == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root lists everything")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
 def test_lint_calls_no_folder_empty_that_it_cannot_list(lint: Lint, tmp_path: Path) -> None:
     """It says what keeps it from looking."""
     (tmp_path / "closed").mkdir(mode=0)
