@@ -30,7 +30,7 @@ COMMANDS = {
     "run": "Run a pipeline for one query.",
     "batch": "Run a pipeline over a file of questions, through failures and restarts.",
     "explain": "Show what would be sent, and why, without any call.",
-    "conversations": "List, show, delete and expire conversations.",
+    "conversations": "List, show, share, rate, import and delete conversations.",
     "eval": "Measure how well pipelines rank and pack.",
     "lint": "Report every problem of pipeline files.",
     "test": "Run the tests that pipelines carry, offline.",

@@ -117,6 +117,8 @@ class SlashCommands:
                 file.write("\n".join(parts))
         except FileExistsError as error:
             raise UsageError(f"{path} is there already, and is left as it is: choose another name") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
         echo(f"{counted(len(turns), 'turn')} written to {path}")
 
     def _new(self, rest: str) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -171,6 +172,8 @@ def command(client: str | None, write: bool, url: str | None, **given: Any) -> N
     if chosen is not None:
         echo(chosen.where, err=True)
         echo(chosen.text(entry))
+    if url is None and find_spec("mcp") is None:
+        echo("`nexus mcp` needs an extra before it can start: pip install 'contextnexus[mcp]'", err=True)
     if write and chosen is not None and chosen.file is not None and chosen.told is not None:
         path = chosen.file()
         before = write_entry(path, chosen.key, entry.name, chosen.told(entry))
