@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from nexus_core.contract.errors import NexusError, NotConfiguredError, describe_error
 from nexus_core.engine.pipeline import Pipeline
+from nexus_core.server.http.json_schema import QUERY, compile_checks
+from nexus_core.server.openai.chat_schema import CHAT
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.store.records import Context
 from nexus_core.toolkit.embedding.registry import installed_embedders
@@ -33,6 +35,7 @@ async def warm_up(serving: ServedPipelines, limit_s: float = LIMIT_S) -> None:
     """
     with _harmless("the pipelines are", limit_s):
         async with asyncio.timeout(limit_s):
+            compile_checks((QUERY, CHAT))
             contexts = await _contexts(serving)
             for pipeline in [*serving.pipelines.values()]:
                 await _warm_pipeline(serving, pipeline, contexts)

@@ -44,7 +44,7 @@ class Parameters:
             try:
                 found[name] = self._checks[name](value)
             except Failure as error:
-                said = error.message.replace("the body", "it")
+                said = error.message.replace("the body", "it").replace("data", "it")
                 raise Failure(400, "invalid_request", f"the parameter {name!r}: {said}") from error
         return found
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any
 
+import fastjsonschema
+
 from nexus_core.server.errors import Failure
-from nexus_core.server.http.schema_check import ValueMismatch, schema_check
 from nexus_core.toolkit.attachments import ATTACHMENTS
 from nexus_core.toolkit.suggest import did_you_mean, listed
 
@@ -52,45 +55,71 @@ def array(items: Mapping[str, Any], **more: Any) -> dict[str, Any]:
 def checker(schema: Mapping[str, Any]) -> Check:
     """Return what checks a value against a schema; it raises Failure that says what is wrong and where.
 
-    What checks is made with the first value: there are many schemas, and most of them are not needed at once.
+    It is compiled with the first value: that takes some milliseconds, and there are many schemas.
     """
-    make_whole = _whole_numbers(schema)
-    check: Callable[[Any], None] | None = None
+    make_whole, text = _whole_numbers(schema), json.dumps(schema)
 
     def checked(value: Any) -> Any:
-        nonlocal check
-        check = check or schema_check(schema)
         try:
-            check(value)
-        except ValueMismatch as error:
-            param = _param(error)
-            raise Failure(400, "invalid_request", _said(error, param or "the body"), param=param) from error
-        return value if make_whole is None else make_whole(value)
+            found = _compiled(text)(value)
+            return found if make_whole is None else make_whole(found)
+        except fastjsonschema.JsonSchemaValueException as error:
+            why = _closer(error)
+            param = _param(why)
+            raise Failure(400, "invalid_request", _said(why, param or "the body"), param=param) from error
 
     return checked
 
 
-def _param(error: ValueMismatch) -> str | None:
+def compile_checks(schemas: Iterable[Mapping[str, Any]]) -> None:
+    """Compile the checkers of schemas before their first values come."""
+    for schema in schemas:
+        _compiled(json.dumps(schema))
+
+
+def _closer(error: fastjsonschema.JsonSchemaValueException) -> fastjsonschema.JsonSchemaValueException:
+    """Return what is wrong by the alternative that was meant: the only one beside null, or that of the value's type."""
+    if error.rule != "anyOf":
+        return error
+    others = [schema for schema in error.rule_definition if schema.get("type") != "null"]
+    for schema in others:
+        if len(others) == 1 or isinstance(error.value, _TYPES.get(schema.get("type"), ())):
+            try:
+                _compiled(json.dumps(schema))(error.value, name_prefix=error.name)
+            except fastjsonschema.JsonSchemaValueException as closer:
+                return _closer(closer)
+    return error
+
+
+_TYPES: Mapping[str, type] = {"string": str, "array": list, "object": dict}
+
+
+@cache
+def _compiled(schema: str) -> Any:
+    return fastjsonschema.compile(json.loads(schema), use_default=False)
+
+
+def _param(error: fastjsonschema.JsonSchemaValueException) -> str | None:
     """Return the name of what is wrong, as in `messages[3].content`: what is missing, or there and unknown, as well."""
+    name = (error.name or "").removeprefix("data").removeprefix(".")
     further: Iterable[str] = ()
     if error.rule == "required":
-        further = (each for each in error.schema["required"] if each not in error.value)
+        further = (each for each in error.rule_definition if each not in error.value)
     elif error.rule == "additionalProperties":
-        further = (each for each in error.value if each not in error.schema["properties"])
-    return ".".join(filter(None, (error.where.removeprefix("."), next(iter(further), ""))))[:_LONGEST_PARAM] or None
+        further = (each for each in error.value if each not in error.definition["properties"])
+    return ".".join(filter(None, (name, next(iter(further), ""))))[:_LONGEST_PARAM] or None
 
 
-def _said(error: ValueMismatch, param: str) -> str:
-    """Return what is wrong, in words."""
+def _said(error: fastjsonschema.JsonSchemaValueException, param: str) -> str:
+    """Return what is wrong, in words: the library's own are those of a program where a name is missing or unknown."""
     if error.rule == "required":
         return f"{param} is missing"
     if error.rule == "additionalProperties":
-        known, name = error.schema["properties"], param.rpartition(".")[2]
+        known, name = error.definition["properties"], param.rpartition(".")[2]
         within = next((outer for outer, each in known.items() if name in each.get("properties", ())), None)
         hint = did_you_mean(name, known) if within is None else f", but within {within} ({within}.{name})"
         return f"{param} is not known here{hint}; known are {listed(known)}"
-    where = error.where.removeprefix(".") if error.where.startswith(".") else f"the body{error.where}"
-    return f"{where} {error.message}"
+    return "the body" + error.message[4:] if error.message.startswith("data ") else error.message.removeprefix("data.")
 
 
 def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:
