@@ -34,6 +34,7 @@ from nexus_core.store.items.documents import (
 from nexus_core.store.records import LINKS, Added, Context, StoredDocument, checked_readers, links_of
 from nexus_core.store.runs import StoredRun
 from nexus_core.store.store import Store
+from nexus_core.store.usage import ModelTotal, read_totals
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.toolkit.filters import EVERYTHING, Filter
@@ -155,6 +156,10 @@ class StoreView:
     async def document_totals(self, name: str) -> DocumentTotals:
         """Return how many documents a context has."""
         return await self._store.read(lambda it: document_totals(it, find(it, name, self._viewer), self._viewer))
+
+    async def model_totals(self, since: str) -> tuple[ModelTotal, ...]:
+        """Return what each model of each pipeline has used from a day on, such as `2026-11-01`, whoever asked."""
+        return await self._store.read(read_totals, since)
 
     async def _without_hidden_links(self, name: str, items: Sequence[Item]) -> tuple[Item, ...]:
         """Return items whose metadata name no others than may be seen: where one links to tells what is there."""

@@ -55,7 +55,8 @@ TAKEN = closed(
     required=("conversations", "unchanged"),
     name="ImportedConversations",
 )
-FILE_TYPES = ("application/jsonl", "text/markdown", "application/octet-stream")
+FILE_TYPES = ("application/octet-stream", "application/jsonl", "text/markdown")
+"""The first is what the OpenAPI document tells: those who make clients of it know no others."""
 SLOWER = 8
 """A file may take so many times as long to come as another body."""
 _NEW_TITLE = "Blank or null: it is called by its first question again."
@@ -92,7 +93,7 @@ class ConversationsApi:
                 method="POST", path="/conversations", handler=self.take, scope="query",
                 name="importConversations",
                 summary="Keep conversations out of a file as yours, all or none; none that is there is changed.",
-                file_types=FILE_TYPES, answer=TAKEN, errors=(422, 507),
+                file_types=FILE_TYPES[:1], answer=TAKEN, errors=(422, 507),
             ),
             Route(
                 method="GET", path=one, handler=self.show, scope="query",

@@ -15,6 +15,7 @@ import attrs
 from aiohttp import web
 
 from nexus_core.contract.errors import NexusError
+from nexus_core.contract.run_context import Viewer
 from nexus_core.engine.json_shapes import prices_json
 from nexus_core.engine.models import Model, UsageFigures
 from nexus_core.engine.pipeline import Pipeline
@@ -28,7 +29,7 @@ from nexus_core.server.pipelines import ServedPipelines, keeps_usage
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
-from nexus_core.store.usage import ModelTotal, read_totals
+from nexus_core.store.usage import ModelTotal
 
 if TYPE_CHECKING:
     from nexus_core.server.cluster.cluster import ServerCluster
@@ -108,17 +109,19 @@ class ModelsApi:
         found = {key: own for key, own in self._usage().items() if key[0] in shown}
         for told in (await self._siblings.ask("usage", needs_all=False)).values():
             found = {key: own + _figures(told.get("/".join(key))) for key, own in found.items()}
-        months = await self._months(found)
+        months = await self._months(found, identity(request).viewer)
         lines = [
             {"pipeline": pipeline, "name": name, **_figures_json(own), "month": months.get((pipeline, name))}
             for (pipeline, name), own in found.items()
         ]
         return web.json_response({"usage": lines})
 
-    async def _months(self, models: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    async def _months(
+        self, models: Iterable[tuple[str, str]], viewer: Viewer | None
+    ) -> dict[tuple[str, str], dict[str, Any]]:
         """Return what models have used this month, in UTC, of those whose usage is kept in the store of the server."""
         since = datetime.now(UTC).date().replace(day=1).isoformat()
-        kept = await self._serving.store.read(read_totals, since)
+        kept = await self._serving.seen_by(viewer).model_totals(since)
         totals = {(each.pipeline, each.model): each for each in kept}
         for pipeline, name in models:
             if keeps_usage(self._serving.pipelines[pipeline]):
