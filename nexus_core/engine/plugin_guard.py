@@ -18,9 +18,12 @@ from collections.abc import Iterable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+from attrs import evolve
+
 from nexus_core.contract.errors import NexusError, RankerError, SourceError, TemplateError, UsageError, describe_error
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.values import FilePart, ImagePart, Item, Message, TextPart
+from nexus_core.toolkit.text.normalization import is_valid_unicode, valid_unicode
 
 _CALLERS = frozenset({"nexus_core", "pluggy", "attr", "importlib_metadata"})
 """Packages that call plugins, or load them, as the last one does once anything has imported it."""
@@ -95,16 +98,22 @@ def _task() -> asyncio.Task[Any] | None:
 
 
 def check_gathered(name: str, found: Any) -> tuple[Item, ...] | Ranking:
-    """Return what a source has returned, as a tuple where it is no ranking; raises SourceError."""
+    """Return what a source has returned, as a tuple where it is no ranking; raises SourceError.
+
+    Halves of surrogate pairs in the texts of its items are replaced: nothing that writes them could.
+    """
     if isinstance(found, Ranking):
         _check_items(name, found.items)
+        if (items := with_valid_texts(found.items)) is not found.items:
+            head = found.order()
+            found = Ranking(items, found.columns, head, found.searched, by_meaning=found.by_meaning)
         try:
             return found.checked(name)
         except RankerError as error:
             raise SourceError(f"source {name!r} returned a ranking that is none: {error}") from error
     items = found if isinstance(found, tuple) else tuple(_iterated(name, found))
     _check_items(name, items)
-    return items
+    return with_valid_texts(items)
 
 
 def _iterated(name: str, found: Any) -> Iterable[Any]:
@@ -127,6 +136,50 @@ def _check_items(name: str, items: Iterable[Any]) -> None:
         ):
             raise SourceError(f"source {name!r} yields an item whose id, text, title, kind or source is no text "
                               f"(at place {place})")  # fmt: skip
+
+
+def with_valid_texts(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Return items whose texts are valid Unicode, the very same ones where they were."""
+    broken = {place for place, item in enumerate(items) if not _is_plain(item) and not _has_valid_texts(item)}
+    if not broken:
+        return items
+    return tuple(
+        item
+        if place not in broken
+        else evolve(
+            item,
+            id=valid_unicode(item.id),
+            text=valid_unicode(item.text),
+            title=valid_unicode(item.title),
+            source=valid_unicode(item.source),
+            kind=valid_unicode(item.kind),
+            tags=tuple([valid_unicode(tag) if isinstance(tag, str) else tag for tag in item.tags]),
+        )
+        for place, item in enumerate(items)
+    )
+
+
+def _is_plain(item: Item) -> bool:
+    """Tell whether an item is ASCII, which takes no look at its texts."""
+    return (
+        item.text.isascii()
+        and item.id.isascii()
+        and item.title.isascii()
+        and item.source.isascii()
+        and item.kind.isascii()
+        and not item.tags
+    )
+
+
+def _has_valid_texts(item: Item) -> bool:
+    return (
+        is_valid_unicode(item.text)
+        and is_valid_unicode(item.id)
+        and is_valid_unicode(item.title)
+        and is_valid_unicode(item.source)
+        and is_valid_unicode(item.kind)
+        and all(is_valid_unicode(tag) for tag in item.tags if isinstance(tag, str))
+    )
 
 
 def check_ranked(name: str, found: Any, given: Ranking) -> Ranking:

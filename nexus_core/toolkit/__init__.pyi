@@ -173,7 +173,6 @@ from nexus_core.toolkit.services.json_bodies import (
     read_json as read_json,
     read_text as read_text,
     unsendable as unsendable,
-    valid_unicode as valid_unicode,
     write_json as write_json,
 )
 from nexus_core.toolkit.services.key_source import KeyAuthorizer as KeyAuthorizer, KeySource as KeySource
@@ -228,6 +227,10 @@ from nexus_core.toolkit.text.languages import (
     item_languages as item_languages,
     language_of as language_of,
     named_language as named_language,
+)
+from nexus_core.toolkit.text.normalization import (
+    is_valid_unicode as is_valid_unicode,
+    valid_unicode as valid_unicode,
 )
 from nexus_core.toolkit.text.query_words import QueryWords as QueryWords, query_words as query_words
 from nexus_core.toolkit.text.segmentation import Span as Span, passages as passages, sentences as sentences

@@ -194,6 +194,26 @@ async def test_a_function_answers_for_its_scores_as_a_class_does(tmp_path: Path,
             await pipeline.run("One?")
 
 
+@pytest.mark.parametrize("found", ["items", "Ranking(items).scored('own', [1, 2])"], ids=["items", "ranking"])
+async def test_no_half_of_a_character_comes_out_of_a_source(tmp_path: Path, found: str) -> None:
+    """Whatever comes after it can be written; scores and order are those of the source."""
+    odd = "Item(id='b\\ud800', text='One \\udfff.', title='\\ud83d\\ude00', source='\\ud83d')"
+    items = f"(Item(id='good', text='One.'), {odd})"
+    code = f"    async def gather(self, query, run):\n        items = {items}\n        return {found}\n"
+    (tmp_path / "bad.py").write_text(HEAD + code + TAIL.replace("KIND", "source"))
+    (tmp_path / "p.yaml").write_text(
+        "name: x\nplugins: [./bad.py]\nmodels: {main: extractive}\n"
+        "steps: [{gather: bad}, {prompt: qa}, {generate: main}]\n"
+    )
+    async with Pipeline.load(tmp_path / "p.yaml", environment={}) as pipeline:
+        answer = await pipeline.run("One?")
+    texts = {each.item.id: (each.item.text, each.item.title, each.item.source) for each in answer.prompt.items}
+    assert texts["b\ufffd"] == ("One \ufffd.", "\U0001f600", "\ufffd")
+    best = next(iter(texts))
+    assert best == ("good" if found == "items" else "b\ufffd")
+    assert answer.text.encode()
+
+
 @pytest.mark.parametrize("body", SOURCES.values(), ids=SOURCES)
 async def test_a_source_answers_for_what_it_does(tmp_path: Path, body: str) -> None:
     """No item, half an item, a promise of one, and whatever it raises, in a generator too."""

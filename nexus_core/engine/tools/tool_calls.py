@@ -10,17 +10,18 @@ from functools import partial
 from time import perf_counter, time
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nexus_core.contract.errors import DeadlineError, NexusError, RequestCapError, ToolError, describe_error
 from nexus_core.contract.ranking import check_scores
 from nexus_core.contract.run_context import RunContext
 from nexus_core.contract.values import Item, ToolCall, ToolResult
-from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.plugin_guard import is_own, with_valid_texts
 from nexus_core.engine.tools.approvals import Approvals
 from nexus_core.engine.tools.tool_results import characters_of
 from nexus_core.engine.tools.toolbox import OfferedTool
 from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.text.normalization import valid_unicode
 from nexus_core.toolkit.timers import run_all
 
 MOST_RESULT = 4_000_000
@@ -168,7 +169,7 @@ async def _called(
     size = characters_of(result)
     if size > MOST_RESULT:
         return "error", _error(f"the result is too long ({size:,} characters): ask for less")
-    return ("failed" if result.is_error else "ok"), result
+    return ("failed" if result.is_error else "ok"), _with_valid_texts(result)
 
 
 async def _in_own_task(call: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
@@ -205,7 +206,9 @@ def _check(result: object) -> None:
     if not isinstance(result.items, list | tuple):
         raise TypeError(f"the items of its result are a {type(result.items).__name__}")
     for item in result.items:
-        if not isinstance(item, Item) or not all(isinstance(text, str) for text in (item.id, item.title, item.text)):
+        if not isinstance(item, Item) or not all(
+            isinstance(text, str) for text in (item.id, item.title, item.text, item.source, item.kind, *item.tags)
+        ):
             raise TypeError("its result has an item that is no Item, or one whose texts are none")
     for ranker, scores in result.scores:
         check_scores(ranker, scores, len(result.items))
@@ -218,7 +221,12 @@ def _broken(tool: OfferedTool, name: str, error: BaseException) -> ToolResult:
 
 
 def _error(why: str) -> ToolResult:
-    return ToolResult(text=f"Error: {why}", is_error=True)
+    return ToolResult(text=f"Error: {valid_unicode(why)}", is_error=True)
+
+
+def _with_valid_texts(result: ToolResult) -> ToolResult:
+    """Return a result without halves of surrogate pairs: nothing that writes them could."""
+    return evolve(result, text=valid_unicode(result.text), items=with_valid_texts(tuple(result.items)))
 
 
 def _failed(call: ToolCall, outcome: str, why: str) -> ToolOutcome:

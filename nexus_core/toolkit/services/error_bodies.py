@@ -16,7 +16,7 @@ from attrs import frozen
 
 from nexus_core.toolkit.services.error_texts import embedded_json
 from nexus_core.toolkit.services.error_waits import told_wait_s
-from nexus_core.toolkit.services.json_bodies import valid_unicode
+from nexus_core.toolkit.text.normalization import valid_unicode
 
 
 @frozen(kw_only=True)

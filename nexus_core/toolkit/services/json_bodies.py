@@ -15,6 +15,7 @@ import orjson
 
 from nexus_core.contract.errors import InvalidRequestError, ProtocolError, TruncatedError
 from nexus_core.contract.values import CallOptions
+from nexus_core.toolkit.text.normalization import valid_unicode
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_COMMAS = 8
@@ -78,11 +79,6 @@ def _valid(value: Any) -> Any:
         case list():
             return [_valid(inner) for inner in value]
     return value
-
-
-def valid_unicode(text: str) -> str:
-    """Return `text` with pairs of surrogates joined and lone ones replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def write_json(body: Mapping[str, Any]) -> bytes:

@@ -107,3 +107,21 @@ def fold_case(word: str, language: str = "english") -> str:
 def fold(word: str) -> str:
     """Return a word without its marks: `resume` for `résumé`, `istanbul` for `ıstanbul`."""
     return word.translate(_FOLD)
+
+
+def is_valid_unicode(text: str) -> bool:
+    """Tell whether a text can be written in UTF-8: one with half of a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def valid_unicode(text: str) -> str:
+    """Return `text` with pairs of surrogates joined and lone ones replaced; the very same text where it has none."""
+    if is_valid_unicode(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

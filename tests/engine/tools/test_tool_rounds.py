@@ -120,6 +120,15 @@ def rated() -> Ranking:
 
 
 @tool
+def halves(how: str) -> list[Item]:
+    """Give what nobody could write."""
+    if how == "raise":
+        raise ToolError("half \\ud83d of it")
+    text = "half \\ud83d and \\ud83d\\ude00"
+    return [Item(id="a\\udc00", title="t\\ud800", text=text, source="s\\udfff", tags=("\\ud800",))]
+
+
+@tool
 def keep(value: dict) -> str:
     """Keep whatever there is."""
     return "kept"
@@ -155,7 +164,7 @@ def nexus_connectors():
 
 @hookimpl
 def nexus_tools():
-    return [capital, book, slow, library, quit, flood, mute, rated, keep, Odd]
+    return [capital, book, slow, library, quit, flood, mute, rated, keep, halves, Odd]
 '''
 
 
@@ -288,6 +297,23 @@ async def test_what_fails_is_told_to_the_model(load: Any, called: Any, outcome: 
     assert told.outcome == outcome
     assert read in results_in(script.asked[-1][0])[0]
     assert "secret" not in repr(script.asked[-1][0])
+
+
+async def test_no_half_of_a_character_comes_out_of_a_tool(load: Any, tmp_path: Path) -> None:
+    """Neither by a result nor by an error: what is told of the run can be written, in JSON and by sinks."""
+    script = Script(("", ("halves", {"how": "give"}), ("halves", {"how": "raise"})), "So it is [101].")
+    path = tmp_path / "p.yaml"
+    load(script, tools="[own.halves]")
+    path.write_text(f"{path.read_text()}sinks: [{{use: jsonl, path: {tmp_path}/rows.jsonl}}]\ncontent: true\n")
+    async with Pipeline.load(path) as pipeline:
+        answer = await pipeline.run("Which half?")
+    found, raised = results_in(script.asked[-1][0])
+    assert found == "[101] t\ufffd\nhalf \ufffd and \U0001f600"
+    assert raised == "Error: half \ufffd of it"
+    [cited] = answer.cited_items
+    assert (cited.item.id, cited.item.source, cited.item.tags) == ("a\ufffd", "s\ufffd", ("\ufffd",))
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["result"] for row in rows if row["type"] == "tool_finished"] == [found, raised]
 
 
 async def test_what_changes_something_needs_to_be_allowed(load: Any) -> None:
