@@ -154,6 +154,8 @@ class Answer(Value):
     variables: Mapping[str, Any] = field(factory=dict)
     """What the steps kept with `as:`."""
     context_id: str | None = None
+    contexts: tuple[str, ...] = ()
+    """The contexts of a store that its sources have searched, by the names that they were asked by."""
     conversation_id: str | None = None
     native_finish_reason: str = ""
     """The service's own word for the end, where nobody knows it: the answer may not be whole."""

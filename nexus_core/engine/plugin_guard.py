@@ -105,12 +105,12 @@ def check_gathered(name: str, found: Any) -> tuple[Item, ...] | Ranking:
     if isinstance(found, Ranking):
         _check_items(name, found.items)
         if (items := with_valid_texts(found.items)) is not found.items:
-            head = found.order()
-            found = Ranking(items, found.columns, head, found.searched, by_meaning=found.by_meaning)
+            found = Ranking(items, found.columns, found.order(), found.searched, by_meaning=found.by_meaning)
         try:
-            return found.checked(name)
+            checked: Ranking = found.checked(name)
         except RankerError as error:
             raise SourceError(f"source {name!r} returned a ranking that is none: {error}") from error
+        return checked
     items = found if isinstance(found, tuple) else tuple(_iterated(name, found))
     _check_items(name, items)
     return with_valid_texts(items)

@@ -262,6 +262,7 @@ class _Run:
             tools=tuple(self.tools),
             variables=state.vars,
             context_id=asked.context_id,
+            contexts=tuple(asked.contexts),
             conversation_id=asked.conversation_id,
             native_finish_reason=answered.completion.native_finish_reason,
             has_value=(found := answered.structured) is not None,

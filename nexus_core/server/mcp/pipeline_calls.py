@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus_core.contract.answers import Answer, Event, ToolFinished
-from nexus_core.contract.errors import DeadlineError, NexusError
+from nexus_core.contract.errors import DeadlineError
 from nexus_core.contract.events import Delta, PromptPacked, RunFailed, RunFinished, StepFinished, StreamRestarted
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.values import Message
@@ -17,7 +17,7 @@ from nexus_core.server.api.run_query import events, question
 from nexus_core.server.errors import Failure, failure_of
 from nexus_core.server.mcp.caller import McpCaller, SaysProgress
 from nexus_core.server.mcp.uris import ResourceAddress
-from nexus_core.server.openai.citations import Citation, find_citations, list_sources, web_address
+from nexus_core.server.openai.citations import Citation, find_citations, find_in_store, list_sources, web_address
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.settings import ServerSettings
 from nexus_core.toolkit.suggest import counted
@@ -97,7 +97,7 @@ class PipelineCalls:
     async def _cited(self, caller: McpCaller, pipeline: Pipeline, answer: Answer) -> tuple[str, dict[str, Any]]:
         packed = {each.number: each for each in answer.prompt.items}
         cited = {each.number: each for each in find_citations(answer)}
-        addresses = await self._addresses(caller, pipeline, answer, [packed[number] for number in cited])
+        addresses = await self._addresses(caller, answer, [packed[number] for number in cited])
         usage = answer.usage
         told = {
             "text": answer.text,
@@ -127,23 +127,14 @@ class PipelineCalls:
         ]
         return answer.text + list_sources(sources), told
 
-    async def _addresses(
-        self, caller: McpCaller, pipeline: Pipeline, answer: Answer, cited: Sequence[PackedItem]
-    ) -> dict[int, str]:
+    async def _addresses(self, caller: McpCaller, answer: Answer, cited: Sequence[PackedItem]) -> dict[int, str]:
         """Return where what is cited can be read, by number: here, on the web, or nowhere."""
-        context, ids = answer.context_id, sorted({each.item.id for each in cited})
-        there = frozenset[str]()
-        if ids and context is not None and pipeline.takes_context and caller.may("read"):
-            try:
-                there = frozenset(each.id for each in await self._serving.seen_by(caller.viewer).get(context, ids))
-            except NexusError:  # the context is gone since the run read it
-                there = frozenset()
-        return {
-            each.number: ResourceAddress(context or "", "items", each.item.id).uri
-            if each.item.id in there
-            else web_address(each.item)
-            for each in cited
-        }
+        there: dict[str, str] = {}
+        if cited and caller.may("read"):
+            view = self._serving.seen_by(caller.viewer)
+            found = await find_in_store(view, answer, [each.item for each in cited])
+            there = {item.id: ResourceAddress(context, "items", item.id).uri for context, item in found}
+        return {each.number: there.get(each.item.id) or web_address(each.item) for each in cited}
 
 
 async def _follow(happening: Any, say: SaysProgress) -> Answer:

@@ -15,6 +15,7 @@ from nexus_core.contract.values import Item
 from nexus_core.server.http.app import identity
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.settings import ServerSettings
+from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.documents.citation_place import place_of
 
 MOST_CITATIONS = 1_000
@@ -81,16 +82,36 @@ class AnswerCitations:
         self, request: web.Request, answer: Answer, citations: Iterable[Citation]
     ) -> Mapping[str, str]:
         """Return the server's own addresses of items, by id: of those in the store, for who may read them there."""
-        wanted = {each.item.id for each in citations if not web_address(each.item)}
-        context = answer.context_id
-        if not wanted or context is None or not identity(request).may("read"):
+        wanted = [each.item for each in citations if not web_address(each.item)]
+        if not wanted or not identity(request).may("read"):
             return {}
+        view = self._serving.seen_by(identity(request).viewer)
+        start = f"{self._scheme}://{request.host}/#contexts"
+        return {
+            item.id: "/".join([start, _quoted(context), "items", _quoted(item.id), *_steps(item)])
+            for context, item in await find_in_store(view, answer, wanted)
+        }
+
+
+async def find_in_store(view: StoreView, answer: Answer, cited: Iterable[Item]) -> list[tuple[str, Item]]:
+    """Return what an answer cites that can be read in the store, each item once, with the name of its context.
+
+    In the context that the caller has named, if it was searched, any item of that id will do, though it was changed
+    since; in those that the pipeline names, which may be of another store, the very same text alone.
+    """
+    missing = {item.id: item.text for item in cited}
+    found: list[tuple[str, Item]] = []
+    chosen = answer.context_id if answer.context_id in answer.contexts else None
+    for context in dict.fromkeys(filter(None, (answer.context_id, *answer.contexts))):
         try:
-            found = await self._serving.seen_by(identity(request).viewer).get(context, sorted(wanted))
-        except NexusError:  # the context of a pipeline with sources of its own is none of the store
-            return {}
-        start = f"{self._scheme}://{request.host}/#contexts/{_quoted(context)}/items"
-        return {item.id: "/".join([start, _quoted(item.id), *_steps(item)]) for item in found}
+            there = await view.get(context, sorted(missing)) if missing else []
+        except NexusError:  # the context of a pipeline with sources of its own is none of the store, or it is gone
+            continue
+        for item in there:
+            if context == chosen or item.text == missing[item.id]:
+                found.append((context, item))
+                del missing[item.id]
+    return found
 
 
 def find_citations(answer: Answer) -> list[Citation]:

@@ -17,6 +17,7 @@ from nexus_core import Item
 from nexus_core.contract.errors import RateLimitError
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.mcp.protocol_server import ERROR_KEY
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.testing.upstream import ScriptedUpstream, Silence, chat_events, stream_answer
 from tests.server.mcp.conftest import ASKS, ERAS, Connect, arrived, connected
 
@@ -105,6 +106,31 @@ async def test_an_answer_cites_what_can_be_read(connect: Connect, tool: str, mor
         assert answer["usage"]["usageSource"] == "estimated"
         assert told == ["searching", "searched: 1 item", "asking main"]
         assert (await client.read_resource(citation["uri"])).contents
+
+
+FIXED = """name: fixed
+models: {main: extractive}
+steps:
+- gather: {use: store, context: handbook, path: STORE}
+- gather: {use: inline, items: [{id: flights, text: Many days of leave have many days.}]}
+- prompt: qa
+- generate: main
+"""
+
+
+@pytest.mark.parametrize("scopes", [["query", "read"], ["query"]], ids=["reader", "asker"])
+async def test_what_a_pipeline_finds_in_a_context_of_its_own_can_be_read(
+    start: Start, handbook: Path, tmp_path: Path, mode: str, scopes: list[str]
+) -> None:
+    """By those who may read it; what only has the id of something in the store has no address."""
+    shutil.copytree(handbook, tmp_path / "store")
+    running = await start(pipelines={"fixed": FIXED.replace("STORE", str(tmp_path / "store"))})
+    _, key = await ApiKeys(running.store).new("ann", scopes=scopes)
+    running.server.keys._read_at = None  # type: ignore[union-attr]
+    async with connected(running.origin, mode, Authorization=f"Bearer {key}") as client:
+        result = await client.call_tool("ask_fixed", {"question": QUESTION})
+        addresses = {each["title"]: each["uri"] for each in result.structured_content["citations"]}
+    assert addresses == {"Leave": "nexus://handbook/items/leave" if "read" in scopes else "", "flights": ""}
 
 
 async def test_a_pipeline_is_given_its_inputs(connect: Connect, fakes: Fakes) -> None:
