@@ -27,8 +27,8 @@ _HOME = {
         "SchemaMismatchError",
         "ServerError", "SourceError", "StalledError", "StepTimeoutError", "StoreBusyError", "StoreDamagedError",
         "StoreError", "StoreFullError", "StoreUnavailableError", "TemplateError", "ToolCallIncompleteError",
-        "ToolError", "ToolRoundsError", "TruncatedError", "UnsupportedRequestError", "UpstreamTimeoutError",
-        "UsageError",
+        "ToolError", "ToolNameTakenError", "ToolRoundsError", "TruncatedError", "UnsupportedRequestError",
+        "UpstreamTimeoutError", "UsageError",
     ),
     "contract.events": (
         "Delta", "PromptPacked", "QueryExpanded", "RunFailed", "RunFinished", "RunStarted", "StepFinished",

@@ -80,6 +80,7 @@ from nexus_core.contract.errors import (
     TemplateError as TemplateError,
     ToolCallIncompleteError as ToolCallIncompleteError,
     ToolError as ToolError,
+    ToolNameTakenError as ToolNameTakenError,
     ToolRoundsError as ToolRoundsError,
     TruncatedError as TruncatedError,
     UnsupportedRequestError as UnsupportedRequestError,

@@ -4,6 +4,7 @@ NexusError
 ├── ConfigError               a pipeline file (or its options) is wrong; carries every problem found
 ├── PluginError               a plugin is unknown, broken, or its name is claimed twice
 ├── UsageError                the caller asked for something that is not there (a model, an input)
+│   └── ToolNameTakenError    a tool of the caller has the name of one of the pipeline
 ├── StoreError                contexts at rest cannot be read or written; the subclass tells why
 │   ├── StoreBusyError        another process keeps the store for too long; the same may be tried again
 │   ├── StoreFullError        no space is left; the write changed nothing
@@ -99,6 +100,10 @@ class PluginError(NexusError):
 
 class UsageError(NexusError):
     """The caller named something that does not exist here, such as a model or an input."""
+
+
+class ToolNameTakenError(UsageError):
+    """The caller offers a tool with the name of one of the pipeline: nobody could tell whose call it is."""
 
 
 class StoreError(NexusError):

@@ -50,6 +50,10 @@ _TOLD: tuple[tuple[type[known.NexusError], int, str, str], ...] = (
     ),
     (known.ContentFilterError, 400, "content_filter", "the model's service refuses the content"),
     (known.InvalidRequestError, 400, "invalid_request", "the model's service refuses the request as it is"),
+    (
+        known.ToolNameTakenError, 400, "invalid_request",
+        "a tool of the request has the name of a tool of the pipeline: give it another name",
+    ),
     (known.UsageError, 400, "invalid_request", "the request names or holds something that is not taken here"),
     (known.DeadlineError, 504, "timeout", _TIME),
     (known.StepTimeoutError, 504, "timeout", _TIME),

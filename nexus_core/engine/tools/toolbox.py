@@ -10,7 +10,7 @@ from attrs import frozen
 
 from nexus_core import structured
 from nexus_core.config.keys import TOOL_NAME
-from nexus_core.contract.errors import PluginError, UsageError
+from nexus_core.contract.errors import PluginError, ToolNameTakenError
 from nexus_core.contract.optional_protocols import RemoteTool
 from nexus_core.contract.protocols import Tool
 from nexus_core.contract.run_context import RunContext
@@ -68,8 +68,8 @@ class Toolbox:
     ) -> Mapping[str, OfferedTool]:
         """Return what is offered in a run, by name; opens the components, without `connects` those alone that are here.
 
-        What changes something and is not allowed is left out. Raises PluginError where definitions are none, UsageError
-        where a tool of the `client`, who runs it, has the name of one of these.
+        What changes something and is not allowed is left out. Raises PluginError where definitions are none,
+        ToolNameTakenError where a tool of the `client`, who runs it, has the name of one of these.
         """
         offered: dict[str, OfferedTool] = {}
         for named in self.tools:
@@ -94,7 +94,7 @@ class Toolbox:
                     run.note(f"the tool {definition.name} changes something and is not under `allow`: not offered")
         if both := sorted({tool.name for tool in client} & offered.keys()):
             are = "is a tool" if len(both) == 1 else "are tools"
-            raise UsageError(f"{listed(both)} {are} of the pipeline, too: offer others, or by other names")
+            raise ToolNameTakenError(f"{listed(both)} {are} of the pipeline, too: offer others, or by other names")
         return offered
 
 

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from nexus_core import Chunk, Completion, Message, ToolCall, ToolCallDelta, ToolDefinition, Usage
+from nexus_core.store.access.api_keys import ApiKeys
 
 pytestmark = pytest.mark.slow
 
@@ -238,4 +239,9 @@ async def test_tool_of_a_client_with_the_name_of_one_of_the_pipeline_is_refused(
     status, told = await both.call("POST", path, json=body)
     assert status == 400
     assert "search is a tool of the pipeline, too" in told["error"]["message"]
+    _, key = await ApiKeys(both.store).new("ann")  # who is no operator is told so, too
+    both.server.keys._read_at = None  # type: ignore[union-attr]
+    status, told = await both.call("POST", path, json=body, headers={"Authorization": f"Bearer {key}"})
+    assert (status, told["error"]["code"]) == (400, "invalid_request")
+    assert "a tool of the request has the name of a tool of the pipeline" in told["error"]["message"]
     assert fakes.connectors["own"].prompts == []
