@@ -216,7 +216,7 @@ class _Reading:
             if not components.used & not_run:  # whose options may name any model
                 models.report_unused(steps.used_models | components.used_models, self.problems)
             self._report_unused_files(files, components.used)
-            self._report_useless(models, calls)
+            self._report_useless(models, calls, steps.with_tools)
         given["tests"] = ()
         if self.read_tests is not None:
             known = evolve(models, names={**models.names, **self._called_models()})
@@ -240,9 +240,9 @@ class _Reading:
             return None
         return call_policy(node, on_stream_failure, components.options)
 
-    def _report_useless(self, models: ModelSpecs, calls: CallPolicy | None) -> None:
+    def _report_useless(self, models: ModelSpecs, calls: CallPolicy | None, with_tools: Sequence[str]) -> None:
         if calls is not None or any(spec.retry or spec.limits for spec in models.specs):
-            report_useless(self.tree, models.specs, calls, self.problems)
+            report_useless(self.tree, models.specs, calls, with_tools, self.problems)
 
     def _default_model(self, node: Node | None, models: ModelSpecs) -> str | None:
         if node is None:

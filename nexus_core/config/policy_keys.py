@@ -171,8 +171,14 @@ def call_policy(node: Node | None, on_stream_failure: OnStreamFailure | None, op
     return CallPolicy(**found) if found else None
 
 
-def report_useless(tree: MappingNode, specs: Sequence[ModelSpec], calls: CallPolicy | None, problems: Problems) -> None:
-    """Warn of what is written in a sound file and can have no effect."""
+def report_useless(
+    tree: MappingNode,
+    specs: Sequence[ModelSpec],
+    calls: CallPolicy | None,
+    with_tools: Sequence[str],
+    problems: Problems,
+) -> None:
+    """Warn of what is written in a sound file and can have no effect; `with_tools` names the steps that have tools."""
     policy = calls or CallPolicy()
     for spec in specs:
         node = _below(_below(tree, "models"), spec.name)
@@ -191,6 +197,10 @@ def report_useless(tree: MappingNode, specs: Sequence[ModelSpec], calls: CallPol
     for key in ("attempts", "targets") if falls_back else ():
         if getattr(policy, key) == 1:
             message = f"with `{key}: 1` a call ends with the first model that fails: no `fallback` is asked"
+            problems.warn("S007", _place(stated, key), message)
+    for key in ("attempts", "requests") if with_tools else ():
+        if getattr(policy, key) == 1:
+            message = f"with `{key}: 1` a model has to answer at once: the `tools` of {with_tools[0]} are never called"
             problems.warn("S007", _place(stated, key), message)
 
 

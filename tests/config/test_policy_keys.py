@@ -218,6 +218,19 @@ def test_what_has_no_effect_is_a_warning(model: str, top: str, message: str, che
     assert message in result.problems[0].message
 
 
+@pytest.mark.parametrize("key", ["attempts", "requests"])
+@pytest.mark.parametrize(("requests", "codes"), [(1, ["S007"]), (2, [])])
+def test_tools_that_no_request_is_left_for_are_told_of(
+    key: str, requests: int, codes: list[str], checked: Check
+) -> None:
+    """Whoever may ask once has to answer at once; also where the step stands in a branch."""
+    generate = "generate: {model: m, tools: [mute]}"
+    steps = f"steps:\n- choose:\n  - when: '{{{{ query == \"a\" }}}}'\n    steps: [{generate}]\n- generate: m\n"
+    result = checked(f"name: x\nmodels: {{m: chat}}\ncalls: {{{key}: {requests}}}\n{steps}")
+    assert [problem.code for problem in result.problems if "tools" in problem.message] == codes
+    assert result.spec is not None
+
+
 @pytest.mark.parametrize("top", ["calls: {attempts: 2}", "calls: {attempts: 1}"])
 def test_a_default_that_is_cut_short_is_no_warning(top: str, checked: Check) -> None:
     """Nobody wrote that a model should be asked three times."""

@@ -44,6 +44,8 @@ class GenerateReader:
     folder: SiblingFiles
     default_model: str | None = None
     used_models: set[str] = field(factory=set)
+    with_tools: list[str] = field(factory=list)
+    """The steps that have tools."""
 
     def read(self, node: Node, label: str) -> dict[str, Any] | None:
         """Return the fields of a GenerateSpec, or `None` after noting what is wrong."""
@@ -68,12 +70,14 @@ class GenerateReader:
         if given["schema"] is not None:
             schema, path = self._schema(given["schema"], node.get("schema") or node)
             options = evolve(options, response_schema=schema)
+        tools = self._tools(node, given, options)
+        self.with_tools.extend([label] if tools is not None else [])
         return {
             "model": name,
             "options": options,
             "schema_file": path,
             "client_tools": given["client_tools"],
-            "tools": self._tools(node, given, options),
+            "tools": tools,
         }
 
     def _tools(self, node: MappingNode, given: Mapping[str, Any], options: CallOptions) -> ToolsSpec | None:

@@ -68,6 +68,8 @@ class Steps:
     default_model: str | None = None
     vars: list[str] = field(factory=list)
     used_models: set[str] = field(factory=set)
+    with_tools: list[str] = field(factory=list)
+    """The generate steps that have tools."""
     outlines: tuple[StepOrder, ...] = ()
     complete: bool = True
     """Every step has its one verb, so that their order means something."""
@@ -234,6 +236,7 @@ class Steps:
             folder=self.prompts.folder,
             default_model=self.default_model,
             used_models=self.used_models,
+            with_tools=self.with_tools,
         )
 
     def _choose(self, node: Node, path: str, index: int) -> tuple[dict[str, Any], tuple[tuple[StepOrder, ...], ...]]:
