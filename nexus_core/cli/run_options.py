@@ -242,7 +242,7 @@ KEY = "OPENAI_API_KEY"
 _PROVIDER = "openai"
 _BY_MEANING = "steps[1].rank={use: fuse, rankers: [bm25, {use: semantic, only_without_vectors: true}]}"
 """The mean nDCG@10 of seven collections is .663 so, and .647 by words alone: see docs/how-to/rankers.md."""
-_BY_OPENAI = "steps[3].generate=openai"
+_BY_OPENAI = "default=openai"
 
 
 def has_key(environment: Mapping[str, str] = os.environ) -> bool:

@@ -164,7 +164,7 @@ async def test_the_packaged_pipeline_lets_a_model_of_openai_rewrite(tmp_path: Pa
     script = [http_answer(json.dumps(each).encode()) for each in said]
     async with ScriptedUpstream(*script) as upstream:
         settings = [
-            f"models.openai.base_url={upstream.url}", "steps[3].generate=openai", f"steps[0].gather.path={tmp_path}"
+            f"models.openai.base_url={upstream.url}", "default=openai", f"steps[0].gather.path={tmp_path}"
         ]  # fmt: skip
         async with Pipeline.load(PIPELINE, overrides=settings, environment={"OPENAI_API_KEY": "k"}) as pipeline:
             answer = await pipeline.run("And who approves it?", history=history, context_id="handbook")

@@ -164,6 +164,20 @@ def test_serve_answers_from_the_store_that_it_is_given_with_no_pipeline_at_all(f
     assert not (folder / "store").exists()
 
 
+def test_default_of_the_packaged_pipeline_is_the_model_that_answers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key that of OpenAI, and so it is listed: nobody takes for offline what is sent to a service."""
+    shutil.rmtree(folder / "pipelines")
+    for key, default in (("", "offline"), ("sk-none", "openai")):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        with serving("--port", "0") as (_, said, _):
+            origin = next(line.split()[-1] for line in said if "listening on" in line)
+            with urllib.request.urlopen(origin + "/api/queries/models", timeout=20) as answer:
+                models = json.load(answer)["models"]
+        assert [each["name"] for each in models if each["default"]] == [default]
+
+
 def test_serve_reports_all_problems_of_all_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With their places, and serves nothing."""
     for name in ("bad", "worse"):
