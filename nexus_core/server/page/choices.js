@@ -29,7 +29,7 @@ export function choose(pipeline, context) {
     if (!value) continue;
     if ([...$(id).options].some((option) => option.value === value)) $(id).value = value;
     else missing.push(`There is no ${id} “${value}” here any more.`);
-    if (id === "pipeline") offerRest();
+    offerRest();
   }
   return missing.join(" ");
 }

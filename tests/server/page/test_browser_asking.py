@@ -55,6 +55,14 @@ async def test_examples_are_asked_by_a_click(tab: Any, running: Any, fakes: Any)
     assert await tab.run("document.querySelector('#begin').checkVisibility()") is False
 
 
+async def test_context_of_an_address_is_the_one_that_is_pressed(tab: Any, running: Any) -> None:
+    """The chips and the words in the field name what is asked, and no other context."""
+    await running.store.create("attic")  # the first of the list
+    await ready(tab, running)
+    assert await tab.text("#chips [aria-pressed=true]") == "handbook"
+    assert await tab.run("document.querySelector('#query').placeholder") == "Ask about handbook"
+
+
 async def test_dropped_file_is_asked_about_once(
     tab: Any, start: Any, handbook: Path, tmp_path: Path, fakes: Any
 ) -> None:
