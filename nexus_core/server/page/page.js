@@ -35,6 +35,7 @@ async function view() {
   isKnown = true;
   await session.know();
   if (session.may("query")) await conversations.refresh();
+  else if (shown === "ask" && session.may("read")) location.hash = "contexts";
 }
 
 function plain(part) {

@@ -111,12 +111,17 @@ async def test_shared_page_asks_for_a_key_and_shows_what_it_may_see(
     assert not any(address.partition("#")[2] in each.partition("/api/")[0] for each in tab.requested[1:])
 
 
-async def test_key_that_may_not_ask_is_offered_no_import(tab: Any, start: Any) -> None:
-    """Since it has no conversations; one that may is offered it."""
+async def test_key_that_may_not_ask_is_offered_nothing_to_ask(
+    tab: Any, start: Any, handbook: Path, tmp_path: Path
+) -> None:
+    """Nor an import, since it has no conversations, but the contexts that it may read; one that may is offered all."""
+    asking = ".import, #fresh, #view-conversations, nav [href='#ask'], #form, #begin, #examples, #ask-this"
+    shown = f"[...document.querySelectorAll({asking!r})].filter((each) => each.checkVisibility()).length"
 
     async def verify(key: str) -> Identity | None:
         return Identity(owner=key, scopes=frozenset({key})) if key in ("read", "query") else None
 
+    shutil.copytree(handbook, tmp_path / "store")
     running = await start(verify=verify)
     await tab.size(1440, 900)
     for name in ("read", "query"):
@@ -126,6 +131,11 @@ async def test_key_that_may_not_ask_is_offered_no_import(tab: Any, start: Any) -
         await tab.press("Enter")
         await tab.until("document.body.classList.contains('not-admin')")
         assert await tab.run("document.querySelector('.import').checkVisibility()") == (name == "query")
+        if name == "read":
+            await tab.until("location.hash === '#contexts' && document.querySelector('#contexts a') !== null")
+            await tab.run("document.querySelector('#contexts a').click()")
+            await tab.until("document.querySelector('#opened').checkVisibility()")
+            assert await tab.run(shown) == 0
         await tab.run("sessionStorage.clear()")
 
 
