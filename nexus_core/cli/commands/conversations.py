@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, cast
 
 import click
 
@@ -25,7 +25,7 @@ Examples:
   nexus conversations list
   nexus conversations show monday --last 3
   nexus conversations rate monday down --comment "Of last year"
-  nexus conversations export --rated > queries.jsonl
+  nexus conversations export --rated --qrels qrels.tsv > queries.jsonl
   nexus conversations import saved.jsonl
   nexus conversations share monday --expires 7d
   nexus conversations delete monday
@@ -101,9 +101,17 @@ def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
 @_owner_option
 @click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
 @click.option("--rated", is_flag=True, help="Only answers that were rated.")
+@click.option(
+    "--qrels",
+    metavar="FILE",
+    type=click.File("w", encoding="utf-8"),
+    help="Write there, as relevant for `nexus eval`, which items are cited by answers that were rated up.",
+)
 @store_option
-def export(owner: str, everybody: bool, rated: bool) -> None:
+def export(owner: str, everybody: bool, rated: bool, qrels: TextIO | None) -> None:
     """Print the turns of conversations as JSON Lines, as `nexus eval` reads queries."""
+    if qrels is not None:
+        qrels.write("query-id\tcorpus-id\tscore\n")
 
     async def work(kept: StoredConversations) -> None:
         after = None
@@ -112,6 +120,9 @@ def export(owner: str, everybody: bool, rated: bool) -> None:
                 for turn in (await _read(kept, each.id, each.owner, None))[1]:
                     if turn.rating is not None or not rated:
                         echo(json.dumps(_query_json(each, turn), ensure_ascii=False))
+                    if qrels is not None and turn.rating == "up":
+                        for id in dict.fromkeys(passage.id for passage in turn.passages):
+                            qrels.write(f"{turn.run_id}\t{id}\t1\n")
             after = page[-1].place
 
     _with(work)

@@ -108,6 +108,21 @@ def test_rated_answers_are_exported_as_queries(nexus: Nexus, tmp_path: Path) -> 
     assert len(nexus("conversations", "export", "--all")[1].splitlines()) == 2
 
 
+def test_items_that_good_answers_cite_are_relevant_to_nexus_eval(nexus: Nexus, tmp_path: Path) -> None:
+    """An answer that was rated down says nothing of what it cites. What is written is evaluated as it is."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, "Which class are trains?", "--conversation", "monday")
+    nexus("conversations", "rate", "monday", "up", "--turn", "1")
+    nexus("conversations", "rate", "monday", "down", "--turn", "2")
+    good, bad = (each["runId"] for each in json.loads(nexus("conversations", "show", "monday", "--json")[1])["turns"])
+    out = nexus("conversations", "export", "--rated", "--qrels", str(tmp_path / "qrels.tsv"))[1]
+    (tmp_path / "queries.jsonl").write_text(out)
+    assert [json.loads(line)["_id"] for line in out.splitlines()] == [good, bad]
+    assert (tmp_path / "qrels.tsv").read_text() == f"query-id\tcorpus-id\tscore\n{good}\tleave\t1\n"
+    code, told, err = nexus("eval", "talk.yaml", "--collection", str(tmp_path), "--json")
+    assert code == 0, (told, err)
+
+
 def test_export_is_imported_as_it_was(nexus: Nexus, tmp_path: Path) -> None:
     """Into another store, of every owner; again it changes nothing, and another with its id gets a new one."""
     ask(nexus, "How many days of leave?", "--conversation", "monday")
