@@ -13,8 +13,8 @@ const VIEWS = { ask, contexts: () => import("./views/contexts.js"), models: () =
 const begun = new Set([ask]);
 let isKnown = false; // Whether the list of conversations is there, and what the key may do.
 
-async function view() {
-  const [wanted, ...rest] = location.hash.slice(1).split("/").map(plain);
+async function view(hash = location.hash) {
+  const [wanted, ...rest] = hash.slice(1).split("/").map(plain);
   if (wanted === "main") return;
   if (wanted === "shared") return location.replace(`shared#${rest[0]}`);
   drawer(wanted === "conversations");
@@ -80,10 +80,10 @@ addEventListener("keydown", (event) => {
 });
 window.visualViewport?.addEventListener("resize", keyboard);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
-addEventListener("hashchange", () => {
+addEventListener("hashchange", ({ newURL }) => {
   // What a dialog tells is of the address that is left.
   for (const dialog of document.querySelectorAll("dialog[open]:not(#key-dialog)")) dialog.close();
-  view();
+  view(new URL(newURL).hash); // Another may stand in its place by now, of what was opened before.
 });
 // A file that misses the place to drop it would otherwise take the place of the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());

@@ -296,6 +296,15 @@ async def test_address_leads_back_to_what_is_chosen(tab: Any, running: Any) -> N
     assert "no context “gone”" in await tab.until("document.querySelector('#about .problem')?.textContent")
 
 
+async def test_address_is_opened_though_another_has_taken_its_place(tab: Any, running: Any) -> None:
+    """What was opened before may write its own address between the one that is asked for and its event."""
+    await tab.size(390, 844)
+    await opened(tab, running)
+    there = "{ newURL: `${location.origin}/#conversations` }"
+    await tab.run(f"dispatchEvent(new HashChangeEvent('hashchange', {there}))")
+    await tab.until("document.querySelector('#view-conversations').checkVisibility({ visibilityProperty: true })")
+
+
 async def test_answer_is_copied_as_it_was_written(tab: Any, running: Any, fakes: Any) -> None:
     """With its marks, and not as it is drawn."""
     fakes.connectors["own"].replies = ["There are **28** days [1]."]
