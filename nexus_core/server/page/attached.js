@@ -1,6 +1,7 @@
 // Files of a question: images and PDF files are asked about once, or whatever can be read is added to the context.
 
 import { upload } from "./api.js";
+import { takes } from "./choices.js";
 import { $, alone, el, problem, size } from "./dom.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"];
@@ -21,7 +22,9 @@ export function begin(target) {
 }
 
 function add(file, context) {
-  const can = KINDS.includes(file.type) && file.size <= MOST;
+  const known = KINDS.includes(file.type) && file.size <= MOST;
+  const can = known && takes(file.type.startsWith("image/") ? "vision" : "files");
+  const why = known ? "no model here takes it" : "only PNG, JPEG, GIF, WebP and PDF up to 20 MB can be asked about once";
   const line = el("li", { class: "chip" });
   const drop = () => { files = files.filter((each) => each.file !== file); line.remove(); };
   const cross = el("button", { type: "button", class: "cross", "aria-label": `Leave out ${file.name}`, onclick: drop }, "×");
@@ -38,7 +41,7 @@ function add(file, context) {
     }
   };
   if (can) files.push({ file, line });
-  says(can ? `${size(file.size)}, asked about once` : `${size(file.size)}${context ? "" : ": only PNG, JPEG, GIF, WebP and PDF up to 20 MB can be asked about once"}`);
+  says(can ? `${size(file.size)}, asked about once` : `${size(file.size)}${context ? "" : `: ${why}`}`);
   if (context) cross.before(el("button", { type: "button", class: "link", onclick: keep }, "Add to ", alone(context)));
   $("attached").append(line);
   if (!can && context) keep();

@@ -100,6 +100,9 @@ export function chosen() {
   return { pipeline: $("pipeline").value, contextId: $("context").value, options };
 }
 
+// Whether a model that may answer takes images ("vision") or other files ("files").
+export const takes = (capability) => models.some(({ pipeline, name, capabilities }) => pipeline === $("pipeline").value && ["", name].includes($("model").value) && capabilities.includes(capability));
+
 // Whether the context that is chosen is one of the store, whose items can be opened.
 export const isStored = () => Boolean(current()?.takesContext);
 

@@ -97,7 +97,7 @@ async def test_dropped_document_is_added_where_the_key_may(tab: Any, running: An
 
 
 async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook: Path, tmp_path: Path) -> None:
-    """With a key that may ask and read; a file that cannot be asked about once is refused with the reason."""
+    """With a key that may ask and read; a file that cannot be asked about once, or of no model, is refused with why."""
 
     async def verify(key: str) -> Identity | None:
         return Identity(owner="ann", scopes=frozenset({"query", "read"})) if key == "right" else None
@@ -111,6 +111,8 @@ async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook
     await tab.until("document.body.classList.contains('not-admin')")
     await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free.'])")
     assert "only PNG" in await tab.until(f"document.querySelector('{FILE}')?.textContent")
+    await tab.run(f"{DROP}(['report.pdf', 'application/pdf', {PDF.decode()!r}])")
+    assert "no model here takes it" in await tab.until(f"document.querySelectorAll('{FILE}')[1]?.textContent")
     for address, seen in (
         ("contexts/handbook/documents", "#documents-title:not(:empty)"),
         ("contexts/handbook/items/leave", "#item[open]"),
