@@ -181,6 +181,13 @@ class Pipeline:
         )
 
     @property
+    def named_model(self) -> str | None:
+        """The model that the file names for the answer; `None` where it is the default, or not the same on each way."""
+        named = {last.model for last in self._answering()}
+        name = named.pop() if len(named) == 1 else None
+        return None if name is None else self.models.get(name).name
+
+    @property
     def takes_tools(self) -> bool:
         """Whether callers may offer tools to the model that gives the answer: the pipeline says so, and a model can."""
         return any(

@@ -215,6 +215,7 @@ def test_models_lists_three_figures_and_marks_the_default(nexus: Nexus) -> None:
     assert (main_model["fallback"], main_model["aliases"], offline["default"]) == (["offline"], ["best"], False)
     table = nexus("models", "handbook.yaml")[1]
     assert "main *" in table
+    assert "offline *" in nexus("models", "handbook.yaml", "--set", "steps[3].generate=offline")[1]
     assert re.search(r"^main: GPT-4o mini\. Checked on 20\d\d-\d\d-\d\d\.$", table, re.MULTILINE)
 
 

@@ -49,7 +49,7 @@ models:
 steps:
   - gather: {use: fake}
   - prompt: {template: answer.jinja, variables: {told: "{{ inputs.systemPrompt }}"}}
-  - generate: main
+  - generate:
 """
 OWN = """name: own
 models: {main: {use: fake, to: own}}

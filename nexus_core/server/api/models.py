@@ -143,6 +143,9 @@ class ModelsApi:
         body = self._check(await read_json(request, self._settings.limits))
         pipeline = self._serving.pipeline(body.get("pipeline"), identity(request).viewer)
         name = model_of(pipeline, body["modelId"]).name
+        if pipeline.named_model not in (None, name):
+            said = f"{pipeline.name!r} names {pipeline.named_model!r} in `generate`: write `generate:` alone there"
+            raise Failure(400, "invalid_request", f"{said} for the default to answer", param="modelId")
         if self._cluster is not None:
             await self._cluster.choices.set_default(pipeline, name)
         await self._siblings.ask("default", {"pipeline": pipeline.name, "model": name})
@@ -238,7 +241,7 @@ def _model_json(pipeline: Pipeline, model: Model) -> dict[str, Any]:
         "version": info.version,
         "description": info.description,
         "prices": prices_json(model.prices),
-        "default": model.name == pipeline.models.default,
+        "default": model.name == (pipeline.named_model or pipeline.models.default),
     }
 
 

@@ -14,6 +14,7 @@ from attrs import evolve
 from nexus_core import AuthError, Chunk, EmptyAnswerError, ImagePart, NoAnswerError, ToolCallDelta, TruncatedError
 from nexus_core.server.errors import failure_of
 from nexus_core.store.usage import DailyUsage
+from tests.server.conftest import PIPELINES
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +80,30 @@ async def test_cost_is_told_of_answers_and_models(text: str, cost: float | None,
     assert prices == (None if cost is None else {
         "input": 100, "cached": 100, "output": 1000, "reasoning": 1000, "longFrom": None, "long": None,
     })  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "named"), [("generate: spare", True), ("generate:", False)], ids=["named", "default"])
+async def test_default_is_the_model_that_answers(
+    step: str, named: bool, start: Any, fakes: Any, handbook: Path, tmp_path: Path
+) -> None:
+    """Also where `generate` names it; another one is chosen where that has an effect, and refused where it has none."""
+    shutil.copytree(handbook, tmp_path / "store")
+    running = await start(pipelines={"talk": PIPELINES["talk"].replace("generate:", step)})
+    asked = {"query": "How much leave?", "contextId": "handbook", "pipeline": "talk"}
+
+    async def default() -> str:
+        _, told = await running.call("GET", "/api/queries/models")
+        (name,) = (each["name"] for each in told["models"] if each["default"])
+        before = len(fakes.connectors[name].prompts)
+        assert (await running.call("POST", "/api/queries", json=asked))[0] == 200
+        assert len(fakes.connectors[name].prompts) == before + 1
+        return str(name)
+
+    assert await default() == ("spare" if named else "main")
+    other = {"pipeline": "talk", "modelId": "main" if named else "spare"}
+    status, told = await running.call("PUT", "/api/queries/models/default", json=other)
+    assert (status, "names 'spare' in `generate`" in json.dumps(told)) == ((400, True) if named else (200, False))
+    assert await default() == "spare"
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

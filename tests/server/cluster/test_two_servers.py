@@ -94,7 +94,7 @@ async def test_a_default_model_is_that_of_both(two: Any, start: Any, postgres: s
     third = await start(store=Store(postgres))
     for running in (*two, third):
         assert running.server.serving.pipeline("talk").models.default == "spare"
-    names_another = PIPELINES["talk"].replace("main: {use", "first: {use").replace("generate: main", "generate: first")
+    names_another = PIPELINES["talk"].replace("main: {use", "first: {use")
     changed = await start(store=Store(postgres), pipelines={"talk": names_another})
     assert changed.server.serving.pipeline("talk").models.default == "first"
 

@@ -34,7 +34,7 @@ models:
   main: {{use: openai, model: m, base_url: "{url}", api_key: sk-test, window: 8192, retry: {{attempts: 1}}}}
   spare: {{use: extractive}}
 steps:
-  - generate: main
+  - generate:
 """
 BODY: dict[str, Any] = {"query": "Is it so?", "contextId": "asks"}
 

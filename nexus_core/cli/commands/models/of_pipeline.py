@@ -40,13 +40,13 @@ def of(pipeline: str, overrides: tuple[str, ...], as_json: bool) -> None:
     of cached and reasoning tokens where they differ; what long prompts cost --json shows. `cache` is how long answers
     are kept. The lines below the table describe the models, and say when their figures were last checked.
     """
-    registry = Pipeline.load(Path(pipeline), overrides=overrides).models
+    loaded = Pipeline.load(Path(pipeline), overrides=overrides)
+    models, default = loaded.models.list(), loaded.named_model or loaded.models.default
     if as_json:
-        echo(json.dumps([_as_json(model, registry.default) for model in registry.list()], indent=2))
+        echo(json.dumps([_as_json(model, default) for model in models], indent=2))
         return
-    models = registry.list()
     priced = _priced(models)
-    rows = [_row(model, registry.default, priced) for model in models]
+    rows = [_row(model, default, priced) for model in models]
     figures = {3, 4, 5, *range(len(_BEFORE), len(_BEFORE) + len(priced))}
     print_table((*_BEFORE, *(f"$ {header}" for header in priced), *_AFTER), rows, right=frozenset(figures))
     for model in models:
