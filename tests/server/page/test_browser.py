@@ -296,6 +296,21 @@ async def test_address_leads_back_to_what_is_chosen(tab: Any, running: Any) -> N
     assert "no context “gone”" in await tab.until("document.querySelector('#about .problem')?.textContent")
 
 
+async def test_title_of_a_conversation_ends_before_its_buttons_on_a_phone(tab: Any, running: Any) -> None:
+    """Where they are always seen, as nothing hovers there."""
+    await tab.size(390, 844)
+    await opened(tab, running)
+    await ask(tab, "How much leave is there for whoever has begun in the middle of a year?")
+    await tab.until(ANSWERED)
+    await tab.run("location.hash = 'conversations'")
+    await tab.until("document.querySelector('#conversations .share')?.checkVisibility({ visibilityProperty: true })")
+    each = "[...document.querySelectorAll('#conversations li:first-child {}')]"
+    sides = each + ".map((one) => one.getBoundingClientRect().{})"
+    assert max(await tab.run(sides.format(":is(bdi, .hint)", "right"))) <= min(
+        await tab.run(sides.format("button", "left"))
+    )
+
+
 async def test_address_is_opened_though_another_has_taken_its_place(tab: Any, running: Any) -> None:
     """What was opened before may write its own address between the one that is asked for and its event."""
     await tab.size(390, 844)
