@@ -114,7 +114,7 @@ async def test_shared_page_asks_for_a_key_and_shows_what_it_may_see(
 async def test_key_that_may_not_ask_is_offered_nothing_to_ask(
     tab: Any, start: Any, handbook: Path, tmp_path: Path
 ) -> None:
-    """Nor an import, since it has no conversations, but the contexts that it may read; one that may is offered all."""
+    """Nor an import, but the contexts that it may read; one that may ask and not read has no form that sends nothing."""
     asking = ".import, #fresh, #view-conversations, nav [href='#ask'], #form, #begin, #examples, #ask-this"
     shown = f"[...document.querySelectorAll({asking!r})].filter((each) => each.checkVisibility()).length"
 
@@ -131,6 +131,7 @@ async def test_key_that_may_not_ask_is_offered_nothing_to_ask(
         await tab.press("Enter")
         await tab.until("document.body.classList.contains('not-admin')")
         assert await tab.run("document.querySelector('.import').checkVisibility()") == (name == "query")
+        assert await tab.run("document.querySelector('#form').checkVisibility()") is False  # of what, needs `read`
         if name == "read":
             await tab.until("location.hash === '#contexts' && document.querySelector('#contexts a') !== null")
             await tab.run("document.querySelector('#contexts a').click()")
