@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from attrs import frozen
+
 from nexus_core.contract.models import ModelPrices
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import RunContext, TraceContext, Viewer
-from nexus_core.contract.values import Message
+from nexus_core.contract.values import Message, Value
 
 
 @runtime_checkable
@@ -45,14 +47,27 @@ class GuardedConversations(Protocol):
         """Keep a turn, as `add` does, with the contexts that were searched for it and the items of its prompt."""
 
 
+@frozen(kw_only=True, eq=False, repr=False)
+class RecalledHistory(Value):
+    """What a run remembers of a conversation, and what its turn is to say of that once it is kept."""
+
+    messages: tuple[Message, ...]
+    unseen: tuple[int, ...] = ()
+    """The numbers of the turns that were hidden from its viewer then: they are not among the messages."""
+    last: int = 0
+    """The number of the last turn that there was."""
+    begun: float | None = None
+    """When the conversation began, in seconds since the epoch; `None` where there was none."""
+
+
 @runtime_checkable
 class VersionedConversations(Protocol):
     """Conversations in which a turn can be asked again: its new version takes the place of the one before."""
 
     async def history_before(
         self, viewer: Viewer | None, id: str, run_id: str | None, *, owner: str = "", characters: int | None = None
-    ) -> Sequence[Message]:
-        """Return what was said before the turn of a run; raises UsageError where a viewer sees no such turn."""
+    ) -> RecalledHistory:
+        """Return what was said before the turn of a run, or so far; UsageError where a viewer sees no such turn."""
 
     async def replace_turn(
         self,
@@ -67,8 +82,12 @@ class VersionedConversations(Protocol):
         owner: str = "",
         contexts: Sequence[str] = (),
         items: Sequence[PackedItem] = (),
+        recalled: RecalledHistory | None = None,
     ) -> int:
-        """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made."""
+        """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
+
+        `recalled` is what its run remembered; without it, what the viewer may see now.
+        """
 
 
 @runtime_checkable

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field
 
 from nexus_core.contract.answers import Answer
 from nexus_core.contract.errors import DeadlineError, NexusError, StoreError, describe_error
-from nexus_core.contract.optional_protocols import GuardedConversations, VersionedConversations
+from nexus_core.contract.optional_protocols import GuardedConversations, RecalledHistory, VersionedConversations
 from nexus_core.contract.protocols import Conversations
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Message
@@ -20,7 +20,7 @@ CHARACTERS_PER_TOKEN = 8
 """More than the densest prose has: what is not loaded would not have fit."""
 
 
-@frozen(kw_only=True, eq=False, repr=False)
+@define(kw_only=True, eq=False, repr=False)
 class ConversationMemory:
     """One conversation, for one run."""
 
@@ -35,6 +35,8 @@ class ConversationMemory:
     """The one that the caller has chosen; empty where the pipeline's sources are its own."""
     replaces: str | None = None
     """The run whose turn this one's takes the place of; its conversations are versioned."""
+    _recalled: RecalledHistory | None = field(default=None, init=False)
+    """What may be seen can change while the run goes on: what it was made of does not."""
 
     async def recall(self, state: State, left_s: float | None = None) -> State:
         """Return the state with what was said so far; raises StoreError, DeadlineError after `left_s`."""
@@ -51,14 +53,17 @@ class ConversationMemory:
             raise StoreError(f"the history of conversation {self.id!r} must be made of messages")
         return evolve(state, history=found)
 
-    def _history(self) -> Awaitable[Sequence[Message]]:
-        if self.replaces is not None and isinstance(self.conversations, VersionedConversations):
-            return self.conversations.history_before(
+    async def _history(self) -> Sequence[Message]:
+        if isinstance(self.conversations, VersionedConversations):
+            self._recalled = await self.conversations.history_before(
                 self.viewer, self.id, self.replaces, owner=self.owner, characters=self.characters
             )
+            return self._recalled.messages
         if isinstance(self.conversations, GuardedConversations):
-            return self.conversations.history_for(self.viewer, self.id, owner=self.owner, characters=self.characters)
-        return self.conversations.history(self.id, owner=self.owner, characters=self.characters)
+            return await self.conversations.history_for(
+                self.viewer, self.id, owner=self.owner, characters=self.characters
+            )
+        return await self.conversations.history(self.id, owner=self.owner, characters=self.characters)
 
     async def keep(self, answer: Answer, contexts: Sequence[str] = ()) -> None:
         """Keep the turn of a whole answer, for which `contexts` were searched; raises StoreError with the answer.
@@ -82,8 +87,8 @@ class ConversationMemory:
                 self.id, query=answer.query, answer=answer.text, model=answer.model, run_id=answer.id, owner=self.owner
             )
         keep = partial(kept.add_turn, self.viewer, self.id)
-        if self.replaces is not None and isinstance(kept, VersionedConversations):
-            keep = partial(kept.replace_turn, self.viewer, self.id, self.replaces)
+        if isinstance(kept, VersionedConversations):
+            keep = partial(kept.replace_turn, self.viewer, self.id, self.replaces, recalled=self._recalled)
         return keep(
             query=answer.query,
             answer=answer.text,

@@ -144,3 +144,49 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
                 await kept.history_before(none, "t", run)
         shared = await kept.links.open(token, viewer=seen)
         assert ([each.run_id for each in shared.turns], shared.is_partial) == (["2"], True)
+
+
+async def test_what_a_prompt_held_is_what_its_run_has_read(tmp_path: Path) -> None:
+    """Whatever is withdrawn, asked or deleted while it goes on: the turn is hidden with it, by a link as well."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        plain = Item(id="p", text="p")
+        await store.add("c", [Item(id="s", text="s"), plain])
+        kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
+        turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
+        for name in ("t", "u"):
+            await kept.add_turn(seen, name, run_id="1", items=packed(Item(id="s", text="s")), **turn)
+        recalled = {name: await kept.history_before(seen, name, None) for name in ("t", "u")}
+        nothing = await kept.history_before(none, "new", None)
+        await store.add("c", [Item(id="s", text="s", readers=("group:b",))])
+        await kept.delete("u")
+        for name in ("t", "u"):
+            await kept.replace_turn(seen, name, None, run_id="2", items=packed(plain), recalled=recalled[name], **turn)
+        assert await kept.turns("t", viewer=seen) == ()
+        assert [each.run_id for each in await kept.turns("u", viewer=seen)] == ["2"]
+        assert await kept.turns("u", viewer=none) == ()  # made of what is gone: for who sees as much
+        for name in ("t", "u"):
+            _, token = await kept.links.make(name)
+            assert (await kept.links.open(token, viewer=seen)).turns == ()
+        await kept.add_turn(None, "new", run_id="1", items=packed(Item(id="s", text="s")), **turn)
+        await kept.replace_turn(none, "new", None, run_id="2", items=packed(plain), recalled=nothing, **turn)
+        assert [each.run_id for each in await kept.turns("new", viewer=none)] == ["2"]  # the first came meanwhile
+
+
+async def test_a_title_is_hidden_with_an_earlier_version_of_which_it_may_tell(tmp_path: Path) -> None:
+    """In lists and by a link; to who sees all versions it is told."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
+        await store.add("c", [secret, plain])
+        kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
+        turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
+        await kept.add_turn(seen, "t", run_id="1", items=packed(secret), **turn)
+        await kept.rename("t", "What s says")
+        await kept.replace_turn(seen, "t", "1", run_id="1b", items=packed(plain), **turn)
+        _, token = await kept.links.make("t", viewer=seen)
+        for viewer, title in ((seen, "What s says"), (none, "")):
+            told = await kept.list(viewer=viewer)
+            shared = await kept.links.open(token, viewer=viewer)
+            assert (told[0].title, told[0].turns) == (title, 1)
+            assert (shared.link.title, len(shared.turns), shared.is_partial) == (title, 1, False)

@@ -11,10 +11,12 @@ from typing import Literal
 from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.optional_protocols import RecalledHistory
 from nexus_core.contract.values import Message
 from nexus_core.store.conversations.cited_passages import read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
 from nexus_core.store.conversations.conversation_files import ImportedConversation
+from nexus_core.store.conversations.turn_sources import HiddenTurns
 from nexus_core.store.conversations.turn_versions import COLUMNS, VERSIONS, number_of, replace
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit.suggest import did_you_mean
@@ -33,10 +35,8 @@ _CONVERSATION = (
     "FROM conversations"
 )
 _TURN = f"SELECT {COLUMNS}, 1 + {VERSIONS} FROM turns WHERE conversation_key = ?"
-Hidden = Callable[[SqlConnection, int], Collection[int]]
-"""Returns the numbers of the turns of a conversation, by its key, that are hidden from whoever looks."""
-HiddenVersions = Callable[[SqlConnection, int], Collection[str]]
-"""Returns the runs of the earlier versions of its turns that are hidden."""
+Hidden = Callable[[SqlConnection, int], HiddenTurns]
+"""Returns what of the turns of a conversation, by its key, is hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
 
 
@@ -48,18 +48,20 @@ def read_history(
     limit: float,
     hidden: Hidden | None,
     replaces: str | None = None,
-) -> tuple[Message, ...]:
+) -> RecalledHistory:
     """Return what was said so far, oldest first: the newest turns, as many as come to `limit` characters.
 
     Where a run's turn is to be replaced, those before that turn; UsageError where there is none.
     """
     before = LARGEST if replaces is None else get_number(connection, owner, id, now, replaces, hidden)
-    unseen = frozenset(find_unseen(connection, owner, id, now, hidden)) if hidden is not None else frozenset()
+    conversation = find_row(connection, owner, id, now)
+    if conversation is None:
+        return RecalledHistory(messages=())
+    unseen = find_unseen(connection, owner, id, now, hidden)
     rows = connection.execute(
-        "SELECT number, query, answer FROM turns WHERE conversation_key = "
-        f"(SELECT key FROM conversations WHERE owner = ? AND id = ? AND {_ALIVE})"
+        "SELECT number, query, answer FROM turns WHERE conversation_key = ?"
         " AND number < ? ORDER BY number DESC LIMIT ?",
-        (owner, id, now, before, MOST_TURNS),
+        (conversation.key, before, MOST_TURNS),
     )
     found: list[Message] = []
     for number, query, answer in rows:
@@ -70,20 +72,22 @@ def read_history(
         limit -= len(query) + len(answer)
         if limit <= 0:
             break
-    return tuple(reversed(found))
+    return RecalledHistory(
+        messages=tuple(reversed(found)), unseen=unseen, last=conversation.turns, begun=conversation.created
+    )
 
 
 def find_unseen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
     """Return the numbers of the turns of a conversation, if it is there, that are hidden."""
-    row = _row(connection, owner, id, now)
-    return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key)))
+    row = find_row(connection, owner, id, now)
+    return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key).numbers))
 
 
 def get_number(connection: SqlConnection, owner: str, id: str, now: float, run_id: str, hidden: Hidden | None) -> int:
     """Return the number of the turn that a run has made, or a version of it; UsageError where none is seen."""
     key = _get(connection, owner, id, now).key
     number = number_of(connection, key, run_id)
-    if number is None or (hidden is not None and number in hidden(connection, key)):
+    if number is None or (hidden is not None and number in hidden(connection, key).numbers):
         raise _no_turn(id, run_id)
     return number
 
@@ -106,7 +110,7 @@ def add_turn(
     meanwhile, it comes after all others.
     """
     _forget(connection, owner, id, now)
-    row = _row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
+    row = find_row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
     known = number_of(connection, row.key, str(turn[0]))
     if known is not None:
         return known
@@ -133,7 +137,7 @@ def make(
 ) -> Conversation:
     """Begin a conversation; UsageError where there is one of its id."""
     _forget(connection, owner, id, now)
-    if _row(connection, owner, id, now) is not None:
+    if find_row(connection, owner, id, now) is not None:
         raise UsageError(f"there is a conversation {id!r} already: choose another id, or go on with it")
     return _begin(connection, owner, id, now, read_default_ttl(connection) if ttl_s == "default" else ttl_s)
 
@@ -146,13 +150,14 @@ def _begin(connection: SqlConnection, owner: str, id: str, now: float, ttl_s: fl
     return _get(connection, owner, id, now)
 
 
-def _row(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation | None:
+def find_row(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation | None:
+    """Return a conversation as it is kept, `None` where there is none or it has expired."""
     row = connection.execute(f"{_CONVERSATION} WHERE owner = ? AND id = ? AND {_ALIVE}", (owner, id, now)).fetchone()
     return None if row is None else _conversation(row)
 
 
 def _get(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation:
-    found = _row(connection, owner, id, now)
+    found = find_row(connection, owner, id, now)
     if found is None:
         ids = [each.id for each in _list(connection, owner, now, (inf, 0), 1000)]
         raise UsageError(f"there is no conversation {id!r}, or it has expired{did_you_mean(id, ids)}")
@@ -178,10 +183,11 @@ def list_seen(
 
 def _as_seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
     """Return a conversation without what is hidden of it, of which a title that was given may tell anything."""
-    unseen = hidden(connection, row.key) if hidden is not None else ()
+    unseen = hidden(connection, row.key) if hidden is not None else HiddenTurns()
     if not unseen:
         return row
-    return evolve(row, turns=row.turns - len(unseen), title="" if 1 in unseen or row.is_renamed else row.title)
+    title = "" if 1 in unseen.numbers or row.is_renamed else row.title
+    return evolve(row, turns=row.turns - len(unseen.numbers), title=title)
 
 
 def _list(
@@ -200,7 +206,7 @@ def read_turns(
 ) -> tuple[Turn, ...]:
     """Return the next turns that somebody may see, in their order."""
     key = _get(connection, owner, id, now).key
-    unseen = sorted(hidden(connection, key)) if hidden is not None else []
+    unseen = sorted(hidden(connection, key).numbers) if hidden is not None else []
     return turns_of(connection, key, unseen, after, limit)
 
 
@@ -228,7 +234,7 @@ def take(
 
 def _take(connection: SqlConnection, told: ImportedConversation, now: float, sources: str) -> Conversation | None:
     _forget(connection, told.owner, told.id, now)
-    there = _row(connection, told.owner, told.id, now)
+    there = find_row(connection, told.owner, told.id, now)
     texts = [(turn.run_id, turn.query, turn.answer) for turn in told.turns]
     if there is not None:
         kept = turns_of(connection, there.key, (), 0, len(texts) + 1)
@@ -262,7 +268,6 @@ def read_versions(
     now: float,
     run_id: str,
     hidden: Hidden | None,
-    hidden_versions: HiddenVersions | None,
 ) -> tuple[Turn, ...]:
     """Return the versions of a turn that somebody may see, the newest last; UsageError where they see none of it."""
     number = get_number(connection, owner, id, now, run_id, hidden)
@@ -271,7 +276,7 @@ def read_versions(
         f"SELECT {COLUMNS}, version FROM replaced_turns WHERE conversation_key = ? AND number = ? ORDER BY version",
         (key, number),
     )
-    unseen = hidden_versions(connection, key) if hidden_versions is not None else ()
+    unseen = hidden(connection, key).versions if hidden is not None else ()
     earlier = [each for each in map(_turn, rows) if each.run_id not in unseen]
     return (*earlier, _turn(connection.execute(f"{_TURN} AND number = ?", (key, number)).fetchone()))
 

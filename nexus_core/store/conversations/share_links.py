@@ -19,7 +19,7 @@ from nexus_core.contract.values import Value
 from nexus_core.store.conversations import conversation_rows as rows
 from nexus_core.store.conversations.conversation import Turn, checked_ttl
 from nexus_core.store.conversations.conversation_rows import Hidden
-from nexus_core.store.conversations.turn_sources import TurnVisibility
+from nexus_core.store.conversations.turn_sources import HiddenTurns, TurnVisibility
 from nexus_core.store.conversations.turn_versions import replaced_since
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.worker_threads import WorkerThreads
@@ -52,7 +52,7 @@ class SharedConversation(Value):
     """What a link shows to whoever opens it."""
 
     link: ShareLink
-    """Without its title where a turn is hidden, of which it may tell."""
+    """Without its title where a turn is hidden, or an earlier version of one, of which it may tell."""
     turns: tuple[Turn, ...]
     """The next of those that they may see, in their order."""
     is_partial: bool
@@ -149,7 +149,8 @@ def _open(
         raise _nothing()
     key, title, turns, created, expires = row
     link = ShareLink(title=title, turns=turns, created=created, expires=expires)
-    others = {*replaced_since(connection, key, created), *(() if hidden is None else hidden(connection, key))}
-    unseen = [number for number in others if number <= turns]
+    not_seen = HiddenTurns() if hidden is None else hidden(connection, key)
+    unseen = [number for number in {*replaced_since(connection, key, created), *not_seen.numbers} if number <= turns]
     found = rows.turns_of(connection, key, unseen, page[0], page[1], until=turns)
-    return SharedConversation(link=evolve(link, title="") if unseen else link, turns=found, is_partial=bool(unseen))
+    told = evolve(link, title="") if unseen or not_seen.versions else link
+    return SharedConversation(link=told, turns=found, is_partial=bool(unseen))

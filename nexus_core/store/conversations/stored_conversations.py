@@ -16,6 +16,7 @@ from typing import Literal
 from attrs import evolve
 
 from nexus_core.contract.errors import UsageError
+from nexus_core.contract.optional_protocols import RecalledHistory
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Message
@@ -71,11 +72,11 @@ class StoredConversations:
         self, viewer: Viewer | None, id: str, *, owner: str = "", characters: int | None = None
     ) -> tuple[Message, ...]:
         """Return what was said so far, as `history` does, but for the turns made of what a viewer may not see."""
-        return await self.history_before(viewer, id, None, owner=owner, characters=characters)
+        return (await self.history_before(viewer, id, None, owner=owner, characters=characters)).messages
 
     async def history_before(
         self, viewer: Viewer | None, id: str, run_id: str | None, *, owner: str = "", characters: int | None = None
-    ) -> tuple[Message, ...]:
+    ) -> RecalledHistory:
         """Return what was said before the turn of a run, or so far; UsageError where the viewer sees no such turn."""
         _check(id, owner)
         limit = inf if characters is None else characters
@@ -122,19 +123,25 @@ class StoredConversations:
         owner: str = "",
         contexts: Sequence[str] = (),
         items: Sequence[PackedItem] = (),
+        recalled: RecalledHistory | None = None,
     ) -> int:
         """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
 
         What stood there is kept as an earlier version, with its rating. Of several runs that replace one turn, the
-        last one to end stands there. Where the turn is gone meanwhile, the new one comes after all others.
+        last one to end stands there. Where the turn is gone meanwhile, the new one comes after all others. `recalled`
+        is what its run remembered, which may be hidden by now; without it, what the viewer may see now.
         """
         _check(id, owner)
         texts = (run_id, query, answer, model)
         turn = tuple(_whole(text, takes_nul=not self._threads.folder.is_server) for text in texts)
-        unseen: Sequence[int] = ()
-        if viewer is not None:
-            unseen = await self._threads.read(rows.find_unseen, owner, id, self._clock(), self._hidden(viewer))
-        sources = sources_json(contexts, [packed.item for packed in items], unseen)
+        if recalled is None:
+            recalled = await self._threads.read(rows.read_history, owner, id, self._clock(), 0, self._hidden(viewer))
+        there = await self._threads.read(rows.find_row, owner, id, self._clock())
+        if recalled.messages and (there is None or there.created != recalled.begun):
+            sources = imported_json(viewer)  # those turns are gone, and with them what tells who may see them
+        else:
+            later = () if there is None else range(recalled.last + 1, there.turns + 1)
+            sources = sources_json(contexts, [packed.item for packed in items], [*recalled.unseen, *later])
         passages = passages_json(answer, contexts, items)
         return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources, passages), replaces)
 
@@ -204,9 +211,7 @@ class StoredConversations:
         To a viewer, those that are made of what they may see.
         """
         _check(id, owner)
-        seen = None if viewer is None else TurnVisibility(self._threads.opened(), viewer)
-        hidden = (None, None) if seen is None else (seen.hidden, seen.hidden_versions)
-        return await self._threads.read(rows.read_versions, owner, id, self._clock(), run_id, *hidden)
+        return await self._threads.read(rows.read_versions, owner, id, self._clock(), run_id, self._hidden(viewer))
 
     async def rename(self, id: str, title: str | None, *, owner: str = "") -> None:
         """Give a conversation a title of at most 200 characters; without one it is called by its first question again.

@@ -45,6 +45,19 @@ def imported_json(viewer: Viewer | None) -> str:
 
 
 @frozen
+class HiddenTurns:
+    """What of the turns of a conversation somebody may not see; it is false where that is nothing."""
+
+    numbers: frozenset[int] = frozenset()
+    """Of the turns whose newest version it is."""
+    versions: frozenset[str] = frozenset()
+    """The runs of earlier versions."""
+
+    def __bool__(self) -> bool:
+        return bool(self.numbers or self.versions)
+
+
+@frozen
 class _HiddenTurn:
     """A turn that may not be seen, or an earlier version of one."""
 
@@ -71,15 +84,13 @@ class TurnVisibility:
     _seen: dict[str, bool] = field(factory=dict)
     """By what a turn was made of: turns after one another are often made of the same."""
 
-    def hidden(self, connection: SqlConnection, conversation_key: int) -> frozenset[int]:
-        """Return the numbers of the turns of a conversation that the viewer may not see."""
+    def hidden(self, connection: SqlConnection, conversation_key: int) -> HiddenTurns:
+        """Return what of the turns of a conversation the viewer may not see."""
         found = self._hidden(connection, conversation_key)
-        return frozenset(each.number for each in found if each.replaced is None)
-
-    def hidden_versions(self, connection: SqlConnection, conversation_key: int) -> frozenset[str]:
-        """Return the runs of the earlier versions of turns that the viewer may not see."""
-        found = self._hidden(connection, conversation_key)
-        return frozenset(each.run_id for each in found if each.replaced is not None)
+        return HiddenTurns(
+            frozenset(each.number for each in found if each.replaced is None),
+            frozenset(each.run_id for each in found if each.replaced is not None),
+        )
 
     def _hidden(self, connection: SqlConnection, conversation_key: int) -> list[_HiddenTurn]:
         rows = connection.execute(

@@ -86,8 +86,8 @@ class RecordTests(StoreSuite):
             for number in (1, 2, 3):
                 await talks.add("one", answer=f"a{number}", run_id=f"r{number}", **told)
             await talks.rate("one", "r2", "down", owner="ann")
-            before = [message.text for message in await talks.history_before(None, "one", "r2", owner="ann")]
-            assert before == ["q", "a1"]
+            before = await talks.history_before(None, "one", "r2", owner="ann")
+            assert [message.text for message in before.messages] == ["q", "a1"]
             replaced = [("r2", "again"), ("r2", "once more"), ("again", "last"), ("r2", "last")]
             for old, new in replaced:  # the last was kept already
                 number = await talks.replace_turn(None, "one", old, answer=f"of {new}", run_id=new, **told)
