@@ -65,13 +65,13 @@ class ConversationMemory:
             )
         return await self.conversations.history(self.id, owner=self.owner, characters=self.characters)
 
-    async def keep(self, answer: Answer, contexts: Sequence[str] = ()) -> None:
-        """Keep the turn of a whole answer, for which `contexts` were searched; raises StoreError with the answer.
+    async def keep(self, answer: Answer) -> None:
+        """Keep the turn of a whole answer; raises StoreError with the answer.
 
         The caller's time is no limit here: the answer is there, and what is lost then is lost for good.
         """
         try:
-            await self._add(answer, contexts)
+            await self._add(answer)
         except StoreError as error:
             error.answer = answer
             raise
@@ -80,7 +80,7 @@ class ConversationMemory:
             failed.answer = answer
             raise failed from error
 
-    def _add(self, answer: Answer, contexts: Sequence[str]) -> Awaitable[int]:
+    def _add(self, answer: Answer) -> Awaitable[int]:
         kept = self.conversations
         if not isinstance(kept, GuardedConversations):
             return kept.add(
@@ -95,7 +95,7 @@ class ConversationMemory:
             model=answer.model,
             run_id=answer.id,
             owner=self.owner,
-            contexts=tuple(dict.fromkeys([*filter(None, [self.context]), *contexts])),
+            contexts=tuple(dict.fromkeys([*filter(None, [self.context]), *answer.contexts])),
             items=answer.prompt.items,
         )
 

@@ -77,7 +77,7 @@ class Runner:
             state = await run_steps(self.steps, state, scope)
             answer = run.answer(state, scope)
             if request.memory is not None and answer is not None:
-                await request.memory.keep(answer, scope.contexts)
+                await request.memory.keep(answer)
             return run.finish(answer)
 
     async def events(self, request: Request, on_event: Listener | None = None) -> AsyncGenerator[Event, None]:
@@ -121,7 +121,7 @@ class Runner:
                         yield unread.pop(0)
                 answer = run.answer(state, scope)
                 if request.memory is not None and answer is not None:
-                    await request.memory.keep(answer, scope.contexts)
+                    await request.memory.keep(answer)
                 run.finish(answer)
         except NexusError as error:
             unread.append(run.failed(error, partial=run.parts.text() or None, error=error))
@@ -264,6 +264,7 @@ class _Run:
             context_id=asked.context_id,
             contexts=tuple(asked.contexts),
             conversation_id=asked.conversation_id,
+            contexts=tuple(asked.contexts),
             native_finish_reason=answered.completion.native_finish_reason,
             has_value=(found := answered.structured) is not None,
             value=None if found is None else found.value,

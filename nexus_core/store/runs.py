@@ -20,7 +20,9 @@ from nexus_core.contract.values import Value
 from nexus_core.store import usage
 from nexus_core.store.access.approvals import StoredApprovals
 from nexus_core.store.contexts import everything
-from nexus_core.store.conversations.turn_sources import TurnVisibility, sources_json
+from nexus_core.store.conversations.conversation_rows import find_row
+from nexus_core.store.conversations.turn_sources import TurnVisibility
+from nexus_core.store.conversations.turn_versions import number_of
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.search.search import ContextSearch
 from nexus_core.store.usage import KEEP_DAYS, DailyUsage
@@ -70,6 +72,8 @@ class NewRun(Value):
     """The process that executes it."""
     answer: bytes | None = None
     """JSON, in the words of its API."""
+    sources: str
+    """What its answer is made of, as turns of conversations say it, as far as that is known."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -88,8 +92,6 @@ class StoredRun(NewRun):
     prompt_tokens: int | None
     completion_tokens: int | None
     usage_source: str
-    sources: str
-    """What its answer is made of, as turns of conversations say it."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -130,7 +132,7 @@ _NEW = tuple(field.name for field in fields(NewRun))
 _ALL = tuple(field.name for field in fields(StoredRun))
 _FLAGS = ("background", "in_ledger", "is_sent")
 _INSERT = (
-    f"INSERT INTO runs ({', '.join(_NEW)}, state, sources) VALUES ({', '.join('?' * len(_NEW))}, 'running', ?) "
+    f"INSERT INTO runs ({', '.join(_NEW)}, state) VALUES ({', '.join('?' * len(_NEW))}, 'running') "
     "ON CONFLICT DO NOTHING RETURNING id"
 )
 _SELECT = f"SELECT {', '.join(_ALL)} FROM runs WHERE "
@@ -229,19 +231,30 @@ def _get(
 ) -> StoredRun:
     rows = connection.execute(f"{_SELECT}id = ? AND owner = ? AND {_ALIVE}", (id, owner, now))
     run = _run(rows.fetchone())
-    if run is None or not (viewer is None or _may_see(connection, run, viewer, search)):
+    if run is None or not (viewer is None or _may_see(connection, run, viewer, search, now)):
         raise UsageError(f"there is no run {id[:80]!r}, or it has expired")
     return run
 
 
-def _may_see(connection: SqlConnection, run: StoredRun, viewer: Viewer, search: ContextSearch) -> bool:
+def _sees_turn(connection: SqlConnection, key: int, run: StoredRun, visibility: TurnVisibility) -> bool:
+    number = number_of(connection, key, run.id)
+    hidden = visibility.hidden(connection, key)
+    return number is not None and number not in hidden.numbers and run.id not in hidden.versions
+
+
+def _may_see(connection: SqlConnection, run: StoredRun, viewer: Viewer, search: ContextSearch, now: float) -> bool:
     """Tell whether a viewer may see what has come of a run."""
     if run.viewer is None:  # it tells more than they are told
         return False
-    if not TurnVisibility(search, viewer).may_see(connection, run.sources):
+    visibility = TurnVisibility(search, viewer)
+    if not visibility.may_see(connection, run.sources):
         return False
-    if run.state == "completed":
-        return True
+    id = json.loads(run.sources).get("conversation")
+    conversation = None if id is None else find_row(connection, run.owner, id, now)
+    if run.state == "completed":  # with a conversation it is seen as its turn is, whose prompt held those before it
+        return id is None or (conversation is not None and _sees_turn(connection, conversation.key, run, visibility))
+    if conversation is not None and visibility.hidden_since(connection, conversation.key, run.created):
+        return False
     # Which items it looks at is not known yet: it is for those alone who see what it sees, while nothing has changed.
     if run.viewer != describe_viewer(viewer):
         return False
@@ -286,8 +299,7 @@ def _begin(connection: SqlConnection, run: NewRun, now: float) -> StoredRun:
 def _insert(connection: SqlConnection, run: NewRun) -> bool:
     """Insert a run, unless its name is taken; returns whether it was."""
     told = [int(each) if isinstance(each, bool) else each for each in astuple(run)]
-    sources = sources_json([] if run.context is None else [run.context], (), ())
-    return connection.execute(_INSERT, (*told, sources)).fetchone() is not None
+    return connection.execute(_INSERT, told).fetchone() is not None
 
 
 def _keep(connection: SqlConnection, server: str, batches: Sequence[RunBatch], now: float) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import pytest
 
 from nexus_core import Chunk, Store
 from nexus_core.server.settings import ServerLimits
+from nexus_core.store.access.api_keys import ApiKeys
 from nexus_core.store.runs import StoredRuns
-from tests.server.test_grants import PRINCIPALS, QUERY, WORDS, guard, item
+from tests.server.test_grants import GUARDED, PRINCIPALS, QUERY, WORDS, Echo, Guarded, fill, guard, item
 from tests.server.test_runs import ASK, Event, answer, ask, follow, text_of, until
 
 if TYPE_CHECKING:
@@ -200,3 +201,46 @@ async def test_a_withdrawn_grant_hides_a_run(
             status, told, _ = await guarded.ask("hr", "GET", path)
             assert (status, "birchmere" in told, "dogwoodia" in told) == (404, False, False)
         guarded.running.server.cut()  # what is never answered is not waited for
+
+
+async def test_a_run_is_seen_as_what_it_was_made_of(start: Start, fakes: Fakes, tmp_path: Path) -> None:
+    """By another key of its owner: what its conversation held before it, and contexts that its pipeline names."""
+    fakes.connectors["main"] = Echo()
+    store = Store(tmp_path / "store")
+    guarded = GUARDED.replace("PATH", str(tmp_path / "store"))
+    pay = guarded.replace("name: guarded", "name: pay").replace("use: store", "use: store, context: payroll")
+    running = await start(pipelines={"guarded": guarded, "pay": pay}, store=store)
+    await fill(store, much=True)
+    made, keys = ApiKeys(store), {}
+    for name, groups in (("wide", ("group:hr",)), ("narrow", ())):
+        _, keys[name] = await made.new("ann", ("query", "read"), groups=groups)
+    asked = Guarded(running=running, keys=keys)
+    runs = []
+    for context, pipeline, conversation in (
+        ("payroll", "guarded", "talk"),
+        ("handbook", "guarded", "talk"),
+        ("pay", "pay", None),
+        ("handbook", "guarded", "gone"),
+    ):
+        options = {"background": True} | ({"conversationId": conversation} if conversation else {})
+        body = {"query": QUERY["query"], "contextId": context, "pipeline": pipeline, "options": options}
+        named = {"json": body, "headers": {"Idempotency-Key": f"{context}-{conversation}"}}
+        status, _, headers = await asked.ask("wide", "POST", "/api/queries", **named)
+        assert status == 202
+        runs.append((headers["Location"], named))
+        assert '"type":"end"' in (await asked.ask("wide", "GET", f"{runs[-1][0]}/events"))[1]
+    await store.conversations.delete("gone", owner="ann")
+
+    async def seen(who: str) -> list[bool]:
+        statuses = [
+            [(await asked.ask(who, "GET", each))[0] for each in (address, f"{address}/events")]
+            + [(await asked.ask(who, "POST", "/api/queries", **named))[0]]
+            for address, named in runs
+        ]
+        assert all(each in ([200, 200, 202], [404, 404, 404]) for each in statuses), statuses
+        return [each[0] == 200 for each in statuses]
+
+    assert await seen("wide") == [True, True, True, False]
+    assert await seen("narrow") == [False, False, False, False]
+    await store.grant("payroll", ["group:management"])
+    assert await seen("wide") == [False, False, False, False]

@@ -243,8 +243,9 @@ class LiveRun:
         usage = answer.usage
         self.prompt_tokens, self.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         self.usage_source = next((row.usage_source for row in reversed(answer.attempts)), "provider")
-        contexts = [] if self.new.context is None else [self.new.context]
-        self.sources = sources_json(contexts, [packed.item for packed in answer.prompt.items], ())
+        contexts = [*filter(None, [self.new.context]), *answer.contexts]
+        items = [packed.item for packed in answer.prompt.items]
+        self.sources = sources_json(contexts, items, (), answer.conversation_id)
 
     # Batches
 

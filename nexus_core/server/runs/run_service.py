@@ -24,6 +24,7 @@ from nexus_core.server.runs.follow import RunFollower
 from nexus_core.server.runs.journal import Interrupted, RunJournal
 from nexus_core.server.runs.live_run import LiveRun, RunEvents, RunReader, cancelled
 from nexus_core.server.settings import ServerSettings
+from nexus_core.store.conversations.turn_sources import sources_json
 from nexus_core.store.runs import NewRun, StoredRun, describe_viewer
 
 NOT_KEPT = "runs_not_kept"
@@ -158,6 +159,7 @@ class RunService:
             raise Failure(501, NOT_KEPT, said)
         question, who = asked.question, identity(request)
         pipeline = question.pipeline
+        context = question.asked.get("context_id") if pipeline.takes_context else None
         new = NewRun(
             id=asked.id,
             owner=who.owner,
@@ -166,7 +168,7 @@ class RunService:
             api=asked.api,
             viewer=describe_viewer(who.viewer),
             pipeline=pipeline.name,
-            context=question.asked.get("context_id") if pipeline.takes_context else None,
+            context=context,
             model=pipeline.models.get(question.asked.get("model")).name,
             model_id=question.begins_with,
             background=asked.background,
@@ -174,6 +176,7 @@ class RunService:
             created=time(),
             server="" if self.journal is None else self.journal.server,
             answer=asked.events.answer,
+            sources=sources_json([*filter(None, [context])], (), (), question.asked.get("conversation_id")),
         )
         linger_s = None if asked.stays else self._settings.limits.resume_s
         return LiveRun(new=new, write=asked.events, journal=self.journal, linger_s=linger_s, key_id=who.key_id)

@@ -25,8 +25,13 @@ LONGEST_RUN_S = 3600.0
 """A turn that is kept so long after an earlier version was replaced has the later one in its prompt."""
 
 
-def sources_json(contexts: Sequence[str], items: Sequence[Item], unseen: Sequence[int]) -> str:
-    """Return what a turn was made of as it is kept; `unseen` are the turns before it that were not in its prompt."""
+def sources_json(
+    contexts: Sequence[str], items: Sequence[Item], unseen: Sequence[int], conversation: str | None = None
+) -> str:
+    """Return what a turn was made of as it is kept; `unseen` are the turns before it that were not in its prompt.
+
+    Of a run, which may be asked for beside its turn, `conversation` is the id of that which its turn is kept in.
+    """
     marks = sorted({(tuple(sorted(item.readers)), tuple(sorted(item.tags))) for item in items})
     told = {
         "contexts": [*dict.fromkeys(contexts)],
@@ -34,7 +39,7 @@ def sources_json(contexts: Sequence[str], items: Sequence[Item], unseen: Sequenc
         "marks": marks,
         "unseen": [*unseen],
     }
-    return json.dumps(told)
+    return json.dumps(told if conversation is None else {**told, "conversation": conversation})
 
 
 def imported_json(viewer: Viewer | None) -> str:
@@ -107,6 +112,18 @@ class TurnVisibility:
             if before - unseen or not self._may_see(connection, told, sources):
                 hidden.append(_HiddenTurn(number, run_id, replaced))
         return hidden
+
+    def hidden_since(self, connection: SqlConnection, conversation_key: int, moment: float) -> bool:
+        """Tell whether a turn is hidden that may have been seen at a moment: what it is made of has changed since."""
+        changed = connection.execute("SELECT name FROM contexts WHERE changed >= ?", (moment,)).fetchall()
+        names = {name for (name,) in changed}
+        numbers = self.hidden(connection, conversation_key).numbers if names else ()
+        rows = connection.execute("SELECT number, sources FROM turns WHERE conversation_key = ?", (conversation_key,))
+        return any(
+            told is None or not names.isdisjoint(json.loads(told)["contexts"])
+            for number, told in (rows.fetchall() if numbers else ())
+            if number in numbers
+        )
 
     def may_see(self, connection: SqlConnection, told: str) -> bool:
         """Tell whether the viewer may see all that something was made of, as `sources_json` has it."""

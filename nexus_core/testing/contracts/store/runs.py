@@ -12,6 +12,7 @@ from attrs import define, evolve
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.run_context import Viewer
+from nexus_core.store.conversations.turn_sources import sources_json
 from nexus_core.store.runs import KEEP_S, NewRun, RunBatch, StoredRuns, describe_viewer
 from nexus_core.store.store import Store
 from nexus_core.testing.contracts.store.opening import StoreSuite
@@ -35,6 +36,7 @@ def new_run(id: str = "r1", **more: Any) -> NewRun:
         "pipeline": "own", "context": None, "model": "main", "model_id": "fake-1", "background": False,
         "in_ledger": True, "created": 990.0, "server": "here",
     }  # fmt: skip
+    told["sources"] = sources_json([*filter(None, [more.get("context")])], (), ())
     return NewRun(**{**told, **more})
 
 
