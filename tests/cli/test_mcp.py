@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,7 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from nexus_core import Item, Store
+from nexus_core.cli.commands.mcp.client_file import write_entry
 from nexus_core.cli.commands.mcp.serve import MISSING
 from nexus_core.cli.main import main
 from nexus_core.testing.upstream import ScriptedUpstream, Silence
@@ -205,7 +207,7 @@ def test_an_entry_is_written_beside_what_is_there_and_a_copy_is_kept(
     [
         ('{"mcpServers": {}, // mine\n}', "no plain JSON"), ("[]", "no mapping `mcpServers`"),
         ('{"mcpServers": 1}', "no mapping `mcpServers`"), ('{"a": 1, "a": 2}', "a key stands twice"),
-        ("{", "no plain JSON"),
+        ("{", "no plain JSON"), ('{"a": 1e999}', "a number that is none of JSON"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_understood_is_left_as_it_is(
@@ -219,6 +221,33 @@ def test_a_file_that_is_not_understood_is_left_as_it_is(
     captured = capsys.readouterr()
     assert (ended.value.code, said in captured.err, "mcpServers" in captured.out) == (2, True, True), captured.err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(".mcp.json", text)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and named pipes of another system")
+def test_an_entry_is_written_to_no_pipe_and_no_loop_of_links(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and nothing is waited for; a half of a surrogate pair in the file stays one."""
+    monkeypatch.chdir(tmp_path)
+    file = Path(".mcp.json")
+    for make, said in ((os.mkfifo, "is no file"), (lambda path: file.symlink_to(path), "leads to nothing")):
+        make(file)
+        with pytest.raises(SystemExit):
+            main(["mcp", "install", "--client", "other", "--write"])
+        assert said in capsys.readouterr().err
+        file.unlink()
+    file.write_text('{"a": "\\ud800"}')
+    told(capsys, "--client", "other", "--write")
+    assert json.loads(file.read_text())["a"] == "\ud800"
+
+
+def test_entries_that_are_written_at_once_are_all_there(tmp_path: Path) -> None:
+    """Each command finds what the one before has written."""
+    file, entries = tmp_path / "a.json", [f"n{number}" for number in range(16)]
+    file.write_text('{"theme": "dark"}')
+    with ThreadPoolExecutor(8) as threads:
+        [*threads.map(lambda name: write_entry(file, "mcpServers", name, {"command": name}), entries)]
+    assert sorted(json.loads(file.read_text())["mcpServers"]) == sorted(entries)
 
 
 @pytest.mark.parametrize(
