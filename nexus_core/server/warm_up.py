@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
+from typing import Any
 
 from nexus_core.contract.errors import NexusError, NotConfiguredError, describe_error
 from nexus_core.engine.pipeline import Pipeline
@@ -21,10 +21,14 @@ RELOAD_LIMIT_S = 10.0
 """A pipeline that was loaded again is served after this time, whatever is not warm yet."""
 MOST_CONTEXTS = 4
 """Of contexts that are searched by words, and for each embedder, the largest ones."""
+_ENDING_S = 1.0
+"""What is told to end is waited for so long, and left alone then."""
 _QUERY = "What is this about?"
 _QUERY_CHARACTERS = 200
 
 _log = logging.getLogger(__name__)
+_left: set[asyncio.Task[None]] = set()
+"""Warm-ups that have not ended though they were told to: a task that nobody holds may be collected."""
 
 
 async def warm_up(serving: ServedPipelines, limit_s: float = LIMIT_S) -> None:
@@ -33,31 +37,51 @@ async def warm_up(serving: ServedPipelines, limit_s: float = LIMIT_S) -> None:
     No service is asked: a context whose vectors come from one is left to its first question. What fails is logged, and
     is no reason not to be ready, since the other pipelines are.
     """
-    with _harmless("the pipelines are", limit_s):
-        async with asyncio.timeout(limit_s):
-            compile_checks((QUERY, CHAT))
-            contexts = await _contexts(serving)
-            for pipeline in [*serving.pipelines.values()]:
-                await _warm_pipeline(serving, pipeline, contexts)
+    await _tried(_warm_all(serving), "the pipelines are", limit_s)
     serving.is_warm = True
 
 
 async def warm_pipeline(serving: ServedPipelines, pipeline: Pipeline, limit_s: float = RELOAD_LIMIT_S) -> None:
     """Warm one open pipeline up that is to be served in the place of another, as `warm_up` does with all of them."""
-    with _harmless(f"pipeline {pipeline.name} is", limit_s):
-        async with asyncio.timeout(limit_s):
-            await _warm_pipeline(serving, pipeline, await _contexts(serving))
+    await _tried(_warm_one(serving, pipeline), f"pipeline {pipeline.name} is", limit_s)
 
 
-@contextmanager
-def _harmless(whose: str, limit_s: float) -> Iterator[None]:
-    """Log what fails: it is no reason to serve nothing, and a question tells of it again."""
+async def _tried(warming: Coroutine[Any, Any, None], whose: str, limit_s: float) -> None:
+    """Wait for a warm-up no longer than that, and log what fails: it is no reason to serve nothing.
+
+    A plugin may cancel the task that it runs in, or go on when it is told to end: the task is one of its own.
+    """
+    failures: list[BaseException] = []
+
+    async def warmed() -> None:
+        try:
+            await warming
+        except BaseException as error:  # noqa: BLE001 - of a plugin, whatever it raises
+            failures.append(error)
+
+    task = asyncio.create_task(warmed())
     try:
-        yield
-    except TimeoutError:
+        done, _ = await asyncio.wait([task], timeout=limit_s)
+    finally:
+        task.cancel()
+    if not done:
+        await asyncio.wait([task], timeout=_ENDING_S)
+        _left.add(task)
+        task.add_done_callback(_left.discard)
         _log.warning("%s not warm after %g s: first questions may take longer", whose, limit_s)
-    except Exception as error:  # noqa: BLE001 - of a plugin, whatever it raises
-        _log.warning("%s not warm: %s", whose, describe_error(error))
+    elif failures:
+        _log.warning("%s not warm: %s", whose, describe_error(failures.pop()))
+
+
+async def _warm_all(serving: ServedPipelines) -> None:
+    compile_checks((QUERY, CHAT))
+    contexts = await _contexts(serving)
+    for pipeline in [*serving.pipelines.values()]:
+        await _warm_pipeline(serving, pipeline, contexts)
+
+
+async def _warm_one(serving: ServedPipelines, pipeline: Pipeline) -> None:
+    await _warm_pipeline(serving, pipeline, await _contexts(serving))
 
 
 async def _contexts(serving: ServedPipelines) -> list[Context]:

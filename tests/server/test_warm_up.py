@@ -112,21 +112,34 @@ async def test_a_pipeline_is_warm_before_it_replaces_another(limit_s: float, tmp
 
 @pytest.mark.parametrize(
     ("source", "limit_s"),
-    [("{use: files, paths: [nowhere.md]}", 60.0), ("{use: stuck}", 0.05)],
-    ids=["failing", "hanging"],
+    [
+        ("{use: files, paths: [nowhere.md]}", 60.0),
+        ("{use: stuck}", 0.05),
+        ("{use: stuck, how: deaf}", 0.05),
+        ("{use: stuck, how: cancels}", 60.0),
+    ],
+    ids=["failing", "hanging", "hanging though it is told to end", "cancelling what calls it"],
 )
 async def test_what_cannot_be_warmed_keeps_nobody_from_being_ready(
     source: str, limit_s: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and its own questions tell of it."""
+    """It is logged, and its own questions tell of it; nor from being loaded again."""
     (tmp_path / "stuck.py").write_text(
         "import asyncio\n"
-        "from nexus_core import component, hookimpl\n"
+        "from nexus_core import component, hookimpl, option\n"
         "@component\n"
         "class Stuck:\n"
         "    '''Yields nothing, ever.'''\n"
         "    name = 'stuck'\n"
+        "    how: str = option('', help='In which way.')\n"
         "    async def gather(self, query, run):\n"
+        "        if self.how == 'cancels':\n"
+        "            asyncio.current_task().cancel()\n"
+        "        try:\n"
+        "            await asyncio.Event().wait()\n"
+        "        except asyncio.CancelledError:\n"
+        "            if self.how != 'deaf':\n"
+        "                raise\n"
         "        await asyncio.Event().wait()\n"
         "@hookimpl\n"
         "def nexus_sources():\n"
@@ -142,6 +155,10 @@ async def test_what_cannot_be_warmed_keeps_nobody_from_being_ready(
         with caplog.at_level("INFO"):
             await asyncio.wait_for(warm_up(serving, limit_s), 30)
         assert serving.is_warm
+        serving.prepare = partial(warm_pipeline, serving, limit_s=limit_s)
+        after = Pipeline.load(tmp_path / "own.yaml")
+        await asyncio.wait_for(serving.swap(serving.pipelines["own"], after), 30)
+        assert serving.pipeline("own") is after
     assert "not warm" in caplog.text
 
 
