@@ -91,6 +91,14 @@ def test_file_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         read_conversations(lines(*every))
 
 
+async def test_ids_that_are_kept_as_one_are_refused(tmp_path: Path) -> None:
+    """Halves of surrogate pairs are no text, and two of them would be one and the same turn."""
+    async with Store(tmp_path) as store:
+        with pytest.raises(UsageError, match="two turns of the conversation 'monday' have ids"):
+            await store.conversations.take(lines({}, {"_id": "\ud800"}, {"_id": "\udc00"}))
+        assert await store.conversations.list() == ()
+
+
 async def test_wrong_line_keeps_nothing(tmp_path: Path) -> None:
     """All or none, also where what is wrong comes last."""
     async with Store(tmp_path) as store:

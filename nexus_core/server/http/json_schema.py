@@ -126,6 +126,8 @@ def _whole_numbers(schema: Mapping[str, Any]) -> Check | None:
     """Return what makes `5.0` the `5` that JSON Schema takes it for, where the schema has whole numbers at all."""
     if schema.get("type") == "integer":
         return int
+    if any(each.get("type") == "integer" for each in schema.get("anyOf", ())):
+        return lambda value: int(value) if isinstance(value, float) and value.is_integer() else value
     inner = {name: make for name, each in schema.get("properties", {}).items() if (make := _whole_numbers(each))}
     if not inner:
         return None

@@ -142,13 +142,16 @@ def _read_line(where: str, line: Mapping[str, Any]) -> tuple[str, str, str | Non
         raise ConversationFileError(f"{where}: `conversation` and `owner` are names without control characters") from (
             error
         )
+    run_id = _text(where, line, "_id", _NAME)
+    if not run_id.strip():
+        raise ConversationFileError(f"{where}: `_id` is empty: it names the turn")
     rating = line.get("rating")
     if rating not in ("up", "down", None):
         raise ConversationFileError(f"{where}: `rating` is 'up', 'down' or null")
     title = _text(where, line, "title", TITLE_CHARACTERS, "").strip() or None
     comment = _text(where, line, "comment", COMMENT_CHARACTERS, "") or None
     return owner, id, title, ImportedTurn(
-        run_id=_text(where, line, "_id", _NAME),
+        run_id=run_id,
         query=_text(where, line, "text", _QUERY),
         answer=_text(where, line, "response", _ANSWER),
         model=_text(where, line, "model", _NAME, ""),

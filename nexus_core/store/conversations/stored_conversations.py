@@ -30,7 +30,12 @@ from nexus_core.store.conversations.conversation import (
     Turn,
     checked_ttl,
 )
-from nexus_core.store.conversations.conversation_files import FILE_BYTES, ImportedConversation, read_conversations
+from nexus_core.store.conversations.conversation_files import (
+    FILE_BYTES,
+    ConversationFileError,
+    ImportedConversation,
+    read_conversations,
+)
 from nexus_core.store.conversations.conversation_rows import Hidden
 from nexus_core.store.conversations.share_links import StoredShareLinks
 from nexus_core.store.conversations.turn_sources import TurnVisibility, imported_json, sources_json
@@ -314,6 +319,11 @@ def _fit(conversation: ImportedConversation, owner: str, *, takes_nul: bool) -> 
         )
         for turn in conversation.turns
     )
+    if len({turn.run_id for turn in turns}) != len(turns):
+        raise ConversationFileError(
+            f"two turns of the conversation {conversation.id[:80]!r} have ids that cannot be told apart once what is no"
+            " text is left out of them: give them other ones"
+        )
     return evolve(conversation, owner=owner, title=whole(conversation.title), turns=turns)
 
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from nexus_core.server.api.keys import NEW_LIMITS
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.json_schema import QUERY, checker
 from nexus_core.server.openai.chat_schema import CHAT
 
 
 def test_whole_numbers_are_whole_wherever_they_stand() -> None:
-    """Also within objects within objects; other numbers stay as they are."""
+    """Also within objects within objects, and beside null; other numbers stay as they are."""
+    limits = {"requestsPerMinute": 5.0, "tokensPerMinute": None, "concurrency": 3.0}
+    assert repr(checker(NEW_LIMITS)(limits)) == "{'requestsPerMinute': 5, 'tokensPerMinute': None, 'concurrency': 3}"
     options = {"maxTokens": 5.0, "temperature": 1.0, "llmOptions": {"seed": 3.0}}
     found = checker(QUERY)({"query": "a", "contextId": "b", "options": options})["options"]
     assert repr(found) == "{'maxTokens': 5, 'temperature': 1.0, 'llmOptions': {'seed': 3}}"
