@@ -13,6 +13,8 @@ from nexus_core.server.server import Server
 
 _LOOK_S = 1.0
 _GRACE_S = 1.0
+OPEN_S = 60.0
+"""A pipeline that is not open and warm after this time is not taken: others wait for it."""
 
 Stamps = dict[Path, tuple[int, int] | None]
 """Of the files of one pipeline: when each has changed, and its size; `None` for one that is not there."""
@@ -31,12 +33,14 @@ class PipelineReloader:
         server: Server,
         load: Callable[[Path], Pipeline],
         say: Callable[[str], None],
+        open_s: float = OPEN_S,
     ) -> None:
         self._paths = paths
         self._loaded = dict(loaded)
         self._server = server
         self._load = load
         self._say = say
+        self._open_s = open_s
         self._suspects: dict[Path, tuple[Path, ...]] = {}
         """Files that the last version of a pipeline, which could not be taken, has problems in."""
         self._known = {file: self._stamps(file) for file in loaded}
@@ -47,7 +51,15 @@ class PipelineReloader:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            await self.look()
+            looking = asyncio.create_task(self.look())  # of its own: a plugin may cancel what opens it
+            try:
+                await asyncio.wait([looking])
+            finally:
+                looking.cancel()
+            if looking.cancelled() or looking.exception() is not None:
+                self._say(
+                    "the files of pipelines could not be looked at: a plugin has ended that; they are tried again"
+                )
 
     async def look(self) -> None:
         """Take what has changed since the last look."""
@@ -78,12 +90,14 @@ class PipelineReloader:
             if named is not None and named is not before:
                 self._say(f"{file} has changed, and another file has a pipeline {after.name!r}: it is not served")
                 return
-            await self._server.serving.swap(before, after)
-        except NexusError as error:
+            async with asyncio.timeout(self._open_s):
+                await self._server.serving.swap(before, after)
+        except (NexusError, TimeoutError) as error:
             problems = error.problems if isinstance(error, ConfigError) else ()
+            why = str(error) or f"it was not open after {self._open_s:g} s"
             self._suspects[file] = tuple({Path(problem.file): None for problem in problems})
             kept = "the last good version is served" if before is not None else "it is not served"
-            self._say(f"{file} has changed and cannot be taken; {kept}:\n{error}")
+            self._say(f"{file} has changed and cannot be taken; {kept}:\n{why}")
             return
         self._loaded[file] = after
         self._suspects.pop(file, None)
