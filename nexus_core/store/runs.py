@@ -247,7 +247,7 @@ def _may_see(connection: SqlConnection, run: StoredRun, viewer: Viewer, search: 
     if run.viewer is None:  # it tells more than they are told
         return False
     visibility = TurnVisibility(search, viewer)
-    if not visibility.may_see(connection, run.sources):
+    if not visibility.may_see(connection, run.sources, run.created):
         return False
     id = json.loads(run.sources).get("conversation")
     conversation = None if id is None else find_row(connection, run.owner, id, now)

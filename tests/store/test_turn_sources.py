@@ -190,3 +190,20 @@ async def test_a_title_is_hidden_with_an_earlier_version_of_which_it_may_tell(tm
             shared = await kept.links.open(token, viewer=viewer)
             assert (told[0].title, told[0].turns) == (title, 1)
             assert (shared.link.title, len(shared.turns), shared.is_partial) == (title, 1, False)
+
+
+async def test_a_context_that_takes_the_name_of_another_opens_nothing_of_it(tmp_path: Path) -> None:
+    """What was made of the one that is gone is for who might see it then, and needs to see the new one, too."""
+    async with Store(tmp_path) as store:
+        item, groups = Item(id="s", text="s"), frozenset({"group:a"})
+        turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m"}
+        for name, readers in (("c", ["group:a"]), ("open", [])):
+            await store.create(name, readers=readers)
+            await store.conversations.add_turn(None, name, run_id="1", contexts=[name], items=packed(item), **turn)
+            await store.delete(name)
+            await store.create(name)
+        for viewer, seen in ((Viewer(groups=groups), ["c", "open"]), (Viewer(), ["open"])):
+            told = [name for name in ("c", "open") if await store.conversations.turns(name, viewer=viewer)]
+            assert told == seen
+        await store.grant("c", ["group:b"])
+        assert await store.conversations.turns("c", viewer=Viewer(groups=groups)) == ()

@@ -245,7 +245,7 @@ class LiveRun:
         self.usage_source = next((row.usage_source for row in reversed(answer.attempts)), "provider")
         contexts = [*filter(None, [self.new.context]), *answer.contexts]
         items = [packed.item for packed in answer.prompt.items]
-        self.sources = sources_json(contexts, items, (), answer.conversation_id)
+        self.sources = sources_json(contexts, items, (), conversation=answer.conversation_id)
 
     # Batches
 

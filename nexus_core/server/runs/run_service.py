@@ -176,7 +176,9 @@ class RunService:
             created=time(),
             server="" if self.journal is None else self.journal.server,
             answer=asked.events.answer,
-            sources=sources_json([*filter(None, [context])], (), (), question.asked.get("conversation_id")),
+            sources=sources_json(
+                [*filter(None, [context])], (), (), conversation=question.asked.get("conversation_id")
+            ),
         )
         linger_s = None if asked.stays else self._settings.limits.resume_s
         return LiveRun(new=new, write=asked.events, journal=self.journal, linger_s=linger_s, key_id=who.key_id)

@@ -26,11 +26,17 @@ LONGEST_RUN_S = 3600.0
 
 
 def sources_json(
-    contexts: Sequence[str], items: Sequence[Item], unseen: Sequence[int], conversation: str | None = None
+    contexts: Sequence[str],
+    items: Sequence[Item],
+    unseen: Sequence[int],
+    *,
+    granted: Mapping[str, Sequence[str]] | None = None,
+    conversation: str | None = None,
 ) -> str:
     """Return what a turn was made of as it is kept; `unseen` are the turns before it that were not in its prompt.
 
-    Of a run, which may be asked for beside its turn, `conversation` is the id of that which its turn is kept in.
+    `granted` has the groups that might see its contexts then, for the time when another has the name of one. Of a run,
+    which may be asked for beside its turn, `conversation` is the id of that which its turn is kept in.
     """
     marks = sorted({(tuple(sorted(item.readers)), tuple(sorted(item.tags))) for item in items})
     told = {
@@ -38,6 +44,7 @@ def sources_json(
         "items": [*dict.fromkeys(item.id for item in items)],
         "marks": marks,
         "unseen": [*unseen],
+        "granted": {name: [*readers] for name, readers in (granted or {}).items()},
     }
     return json.dumps(told if conversation is None else {**told, "conversation": conversation})
 
@@ -109,7 +116,7 @@ class TurnVisibility:
             sources: Mapping[str, Any] | None = None if told is None else json.loads(told)
             before = {each.number for each in hidden if each.number < number and each.may_be_in_prompt(time)}
             unseen = frozenset[int]() if sources is None else frozenset(sources["unseen"])
-            if before - unseen or not self._may_see(connection, told, sources):
+            if before - unseen or not self._may_see(connection, told, sources, time):
                 hidden.append(_HiddenTurn(number, run_id, replaced))
         return hidden
 
@@ -125,15 +132,25 @@ class TurnVisibility:
             if number in numbers
         )
 
-    def may_see(self, connection: SqlConnection, told: str) -> bool:
-        """Tell whether the viewer may see all that something was made of, as `sources_json` has it."""
-        return self._may_see(connection, told, json.loads(told))
+    def may_see(self, connection: SqlConnection, told: str, made: float) -> bool:
+        """Tell whether the viewer may see all that something was made of at a moment, as `sources_json` has it."""
+        return self._may_see(connection, told, json.loads(told), made)
 
-    def _may_see(self, connection: SqlConnection, told: str | None, sources: Mapping[str, Any] | None) -> bool:
+    def _may_see(
+        self, connection: SqlConnection, told: str | None, sources: Mapping[str, Any] | None, made: float
+    ) -> bool:
         if sources is None or told is None:  # of an older version: nobody knows what it was made of
             return self._all_is_seen(connection)
         if "imported" in sources:
             return self._sees_as_much(sources["imported"]) or self._all_is_seen(connection)
+        known = self._known()
+        for name in sources["contexts"]:
+            if (
+                name in known and known[name].created > made
+            ):  # another one, made since under the name of one that is gone
+                readers = sources.get("granted", {}).get(name)
+                if not (self._all_is_seen(connection) if readers is None else self.viewer.may_see(tuple(readers))):
+                    return False
         place = json.dumps([sources["contexts"], sources["items"], sources["marks"]])
         if place not in self._seen:
             self._seen[place] = self._are_seen(connection, sources)
