@@ -155,10 +155,8 @@ class Answer(Value):
     """What the steps kept with `as:`."""
     context_id: str | None = None
     contexts: tuple[str, ...] = ()
-    """The contexts of a store that its sources have searched, by the names that they were asked by."""
+    """Those of a store that were searched for it, of whichever step and pipeline, by the names they were asked by."""
     conversation_id: str | None = None
-    contexts: tuple[str, ...] = ()
-    """Those of a store that were searched for it, of whichever step and pipeline."""
     native_finish_reason: str = ""
     """The service's own word for the end, where nobody knows it: the answer may not be whole."""
     has_value: bool = False

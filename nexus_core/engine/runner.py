@@ -262,7 +262,6 @@ class _Run:
             tools=tuple(self.tools),
             variables=state.vars,
             context_id=asked.context_id,
-            contexts=tuple(asked.contexts),
             conversation_id=asked.conversation_id,
             contexts=tuple(asked.contexts),
             native_finish_reason=answered.completion.native_finish_reason,

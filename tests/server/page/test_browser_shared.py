@@ -114,7 +114,7 @@ async def test_shared_page_asks_for_a_key_and_shows_what_it_may_see(
 async def test_key_that_may_not_ask_is_offered_nothing_to_ask(
     tab: Any, start: Any, handbook: Path, tmp_path: Path
 ) -> None:
-    """Nor an import, but the contexts that it may read; one that may ask and not read has no form that sends nothing."""
+    """Nor an import, but the contexts that it may read; one that may ask and not read has no form."""
     asking = ".import, #fresh, #view-conversations, nav [href='#ask'], #form, #begin, #examples, #ask-this"
     shown = f"[...document.querySelectorAll({asking!r})].filter((each) => each.checkVisibility()).length"
 
