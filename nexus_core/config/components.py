@@ -15,6 +15,7 @@ from nexus_core.config.yaml.problems import Problems, quoted
 from nexus_core.config.yaml.tree import MappingNode, Node, ScalarNode, UnreadableNode, shown
 from nexus_core.contract.components import Kind, OptionSpec, options_of
 from nexus_core.contract.errors import PluginError, describe_error
+from nexus_core.contract.run_context import CallablePipeline
 
 
 class PluginCatalog(Protocol):
@@ -118,7 +119,16 @@ class Components:
 
     def tool_names(self, specs: Sequence[ComponentSpec]) -> list[tuple[str, ...] | None]:
         """Return for each of some tools the names of what it offers; `None` where only a run can tell."""
-        return self._class_names(specs, "tool_names")
+        found = self._class_names(specs, "tool_names")
+        return [names or self._named_after(spec) for names, spec in zip(found, specs, strict=True)]
+
+    def _named_after(self, spec: ComponentSpec) -> tuple[str, ...] | None:
+        """Return the name that a tool has of a pipeline among its options; `None` where it has none of any."""
+        cls = None if self.is_not_run(spec.use) else self.catalogue.component(Kind.TOOL, spec.use)
+        called = spec.options.get(getattr(cls, "named_after", ""))
+        if not isinstance(called, PipelineReference):
+            return None
+        return (CallablePipeline(path=called.path, name=called.name).tool_name,)
 
     def changing_tools(self, specs: Sequence[ComponentSpec]) -> list[str]:
         """Return the names of the tools that change something, as far as they are known before a run."""

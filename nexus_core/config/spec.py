@@ -215,6 +215,7 @@ class PipelineReference(Value):
 
     path: str
     """Absolute, links resolved; by this it is found in `Checked.called`."""
+    name: str
     place: SourceLocation
 
 

@@ -137,7 +137,8 @@ class Tool(Protocol):
 
     Text that comes from documents or results never becomes a part of a definition. A class whose names are known before
     it is opened tells lint by a tuple `tool_names`, which of them change something by `tool_changes`, and which have no
-    description by `undescribed_tools`.
+    description by `undescribed_tools`. Where its one tool is called like a pipeline among its options
+    (`CallablePipeline.tool_name`), `named_after` is the name of that option.
     """
 
     async def definitions(self, run: RunContext) -> Sequence[ToolDefinition]:

@@ -73,6 +73,9 @@ class Viewer(Value):
         return self.may_see(item.readers) and (self.tags is None or not self.tags.isdisjoint(item.tags))
 
 
+_NO_TOOL_NAME = re.compile(r"[^A-Za-z0-9_-]")
+LONGEST_TOOL_NAME = 64
+"""Characters of the name of a tool."""
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?P<more>-.*)?"
 )
@@ -132,6 +135,11 @@ class CallablePipeline(Value):
     name: str
     description: str = ""
     inputs: tuple[PipelineInput, ...] = ()
+
+    @property
+    def tool_name(self) -> str:
+        """What a tool is called that runs it: like the pipeline, with `_` for what no name of a tool has."""
+        return _NO_TOOL_NAME.sub("_", self.name)[:LONGEST_TOOL_NAME]
 
 
 @frozen(kw_only=True, eq=False, repr=False)

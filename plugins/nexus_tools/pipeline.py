@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from nexus_core import (
     option,
 )
 
-_LONGEST_NAME = 64
 _ASKED = ("query", "question", "query_text")
 """What the query is called among the arguments: the first that no input is called."""
 
@@ -32,6 +30,7 @@ class PipelineTool:
     """
 
     name = "pipeline"
+    named_after = "pipeline"
 
     pipeline: CallablePipeline = option(help="Its file, in the folder of this one or below it: `./other.yaml`.")
     take: Literal["answer", "items"] = option("answer", help="Its answer, or the items that it finds.")
@@ -46,7 +45,7 @@ class PipelineTool:
         name = _argument(asked)
         return (
             ToolDefinition(
-                name=re.sub(r"[^A-Za-z0-9_-]", "_", asked.name)[:_LONGEST_NAME],
+                name=asked.tool_name,
                 description=self.description or asked.description or f"Ask {asked.name}.",
                 parameters={
                     "type": "object",

@@ -102,7 +102,7 @@ class CalledPipelines:
         if found.spec is None:
             return None
         self.used[key] = None
-        return PipelineReference(path=key, place=node.place), found.spec
+        return PipelineReference(path=key, name=found.spec.name, place=node.place), found.spec
 
     def reached(self) -> Mapping[str, CheckedPipeline]:
         """Return whatever is called, by this file or by those that it calls."""

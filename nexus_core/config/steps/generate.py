@@ -99,7 +99,7 @@ class GenerateReader:
             self.components.problems.error("N002", place_of(node, "options"), message)
         for name in given["allow"]:
             if name not in names and all(found is not None for found in known):
-                rest = instead(name, names, "known here")
+                rest = instead(name, dict.fromkeys(names), "known here")
                 message = f"`allow` names no tool: {quoted(name)}{rest}"
                 self.components.problems.error("N001", place_of(node, "allow"), message)
         for name in self.components.changing_tools(components):

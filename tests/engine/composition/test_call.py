@@ -284,3 +284,26 @@ def test_nexus_test_scripts_the_models_of_a_called_pipeline(write: Write, other:
     results = [*run_cases(check_files([path], PluginRegistry.installed(), {}))]
     # The second script leaves `other/main` to its connector, which would be asked over the network.
     assert [result.passed for result in results] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("tools", "more", "told"),
+    [
+        ("{PIPELINE}, {PIPELINE, take: items}", "", ["two tools are called 'other'"]),
+        ("{PIPELINE}, search", "allow: [othr]", ["`allow` names no tool: 'othr', did you mean 'other'"]),
+        ("{PIPELINE}, search", "allow: [other]", []),
+    ],
+    ids=["twice", "unknown", "known"],
+)
+def test_lint_knows_what_a_tool_is_called_that_runs_a_pipeline(
+    load: Load, other: Path, tools: str, more: str, told: list[str]
+) -> None:
+    """By the name of the pipeline; a run would find it out with the first question."""
+    used = tools.replace("PIPELINE", "use: pipeline, pipeline: ./other.yaml")
+    steps = f"- generate: {{model: main, tools: [{used}], {more}}}\n"
+    try:
+        load(steps)
+        problems = []
+    except ConfigError as error:
+        problems = [problem.message for problem in error.problems]
+    assert [message[: len(start)] for message, start in zip(problems, told, strict=True)] == told
