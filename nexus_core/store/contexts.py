@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import time
 from typing import Any, TypedDict
 
@@ -133,6 +133,15 @@ def everything(connection: SqlConnection, viewer: Viewer | None = None) -> tuple
     asked = (*values, *([] if bound is None else [json.dumps(bound)]))
     found = connection.execute(f"SELECT {_COLUMNS} FROM contexts WHERE {seen}{among} ORDER BY name", asked)
     return tuple(map(_context, found))
+
+
+def readers_of(connection: SqlConnection, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the readers of those contexts that there are, by name; no row of another one is looked at."""
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM contexts WHERE name IN (SELECT value FROM json_each(?) AS texts)",
+        (json.dumps(sorted(set(names))),),
+    )
+    return {context.name: context.readers for context in map(_context, found)}
 
 
 def _seen(connection: SqlConnection, viewer: Viewer | None) -> tuple[str, tuple[str, ...]]:

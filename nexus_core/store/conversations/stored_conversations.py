@@ -20,7 +20,7 @@ from nexus_core.contract.optional_protocols import RecalledHistory
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Message
-from nexus_core.store.contexts import everything
+from nexus_core.store.contexts import readers_of
 from nexus_core.store.conversations import conversation_rows as rows
 from nexus_core.store.conversations.cited_passages import passages_json
 from nexus_core.store.conversations.conversation import (
@@ -40,7 +40,6 @@ from nexus_core.store.conversations.conversation_files import (
 from nexus_core.store.conversations.conversation_rows import Hidden
 from nexus_core.store.conversations.share_links import StoredShareLinks
 from nexus_core.store.conversations.turn_sources import TurnVisibility, imported_json, sources_json
-from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.records import checked_name
 from nexus_core.store.worker_threads import WorkerThreads
 
@@ -148,7 +147,7 @@ class StoredConversations:
             sources = imported_json(viewer)  # those turns are gone, and with them what tells who may see them
         else:
             later = () if there is None else range(recalled.last + 1, there.turns + 1)
-            granted = await self._threads.read(_granted, contexts)
+            granted = await self._threads.read(readers_of, contexts)
             made_of = [packed.item for packed in items]
             sources = sources_json(contexts, made_of, [*recalled.unseen, *later], granted=granted)
         passages = passages_json(answer, contexts, items)
@@ -295,11 +294,6 @@ class StoredConversations:
     async def set_default_ttl(self, seconds: float | None) -> None:
         """Set that for all conversations that are begun from now on, by whatever process."""
         await self._threads.write(rows.set_default_ttl, checked_ttl(seconds))
-
-
-def _granted(connection: SqlConnection, contexts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the groups that alone may see some contexts, by their names."""
-    return {each.name: each.readers for each in everything(connection) if each.name in contexts}
 
 
 # What callers give
