@@ -25,10 +25,10 @@ from nexus_core.contract.errors import (
     RateLimitError,
 )
 from nexus_core.contract.models import ModelPrices
-from nexus_core.contract.values import CallOptions, Chunk, Completion, Results, Transfer, Usage, Value
+from nexus_core.contract.values import Chunk, Completion, Results, Transfer, Usage, Value
+from nexus_core.engine.calls.prompt_fitting import tokens_at_most
 from nexus_core.engine.interceptors import ConnectorRequest, Interceptor
 from nexus_core.engine.models import ModelRegistry
-from nexus_core.engine.packing.renderer import most_tokens as bytes_at_most
 from nexus_core.engine.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -198,20 +198,7 @@ def most_tokens(request: ConnectorRequest) -> tuple[int, int]:
     prompt, info = request.prompt, request.info
     if prompt is None:  # a token has a byte at least
         return sum(len(text.encode()) for text in (request.query, *request.texts)), 0
-    asked = prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens
-    asked = asked or bytes_at_most(info, prompt.messages, request.options)
-    left = (prompt.window or info.window) - asked
-    return asked, longest_answer(request.options, prompt.max_output, info.max_output, left)
-
-
-def longest_answer(options: CallOptions, *limits: int | None) -> int:
-    """Return the tokens that an answer can have at most, of all the choices that are asked for."""
-    extra = options.extra
-    asked = [options.max_tokens, extra.get("max_completion_tokens"), extra.get("max_output_tokens")]
-    told = [most for most in asked if isinstance(most, int) and most > 0]
-    longest = max(told) if told else min((limit for limit in limits if limit is not None and limit > 0), default=0)
-    choices = extra.get("n")
-    return longest * (choices if isinstance(choices, int) and choices > 0 else 1)
+    return tokens_at_most(info, prompt, request.options)
 
 
 def _usage(result: object) -> Usage | None:

@@ -89,6 +89,8 @@ class CallPolicy(Value):
     """
     requests: int | None = None
     """Upstream requests of one run at most, those of called pipelines included; `None` is no limit."""
+    cost: float | None = None
+    """US dollars that the requests of one run may cost at most, those of called pipelines included."""
     targets: int = 3
     """Models of a chain that one call tries at most."""
     patience_s: float = 2.0

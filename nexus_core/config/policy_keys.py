@@ -107,6 +107,9 @@ class CallsKeys:
     requests: int | None = option(
         None, help="Most requests of one run, with the pipelines that it calls.", ge=1, le=100_000
     )
+    cost: float | None = option(
+        None, help="Most US dollars of one run, with the pipelines that it calls.", gt=0, le=1_000_000
+    )
     targets: int = option(3, help="Most models that one call tries.", ge=1, le=30)
     patience: Duration = option(
         2.0, help="Where another model is left, a longer wait than this is not made.", ge=0, le=3600

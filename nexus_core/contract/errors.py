@@ -157,7 +157,7 @@ class ToolRoundsError(RunError):
 
 
 class RequestCapError(RunError):
-    """All upstream requests were made that a pipeline allows, retries and called pipelines included; it says which."""
+    """No more requests: all were made that a pipeline allows, or the next could cost more; it says which cap it is."""
 
 
 class StepTimeoutError(RunError):

@@ -433,7 +433,7 @@ class Pipeline:
             model=model,
             options=options or NOTHING_ASKED,
             attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
-            allowance=allow_run(self.name, self._plan.attempts.policy.requests),
+            allowance=allow_run(self.name, self._plan.attempts.policy),
         )
         memory = self._open_conversation(conversation_id, owner, history, context_id, viewer, replaces)
         return Request(scope=scope, state=state, deadline_s=deadline_s, memory=memory)

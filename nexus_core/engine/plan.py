@@ -266,7 +266,22 @@ class _Builder:
             answers=self.answers,
         )
         self._warn_of_continue(registry)
+        self._check_prices(registry)
         return ModelGiver(registry, attempts, self.components.resources)
+
+    def _check_prices(self, registry: ModelRegistry) -> None:
+        """Note each model whose price is unknown where the money of a run is bounded."""
+        if self.spec.calls is None or self.spec.calls.cost is None:
+            return
+        places = {f"{self.prefix}{model.name}": model.place for model in self.spec.models}
+        for model in registry.targets():
+            if model.prices is None and "offline" not in model.info.capabilities:
+                self.components.note_problem(
+                    places[model.name],
+                    f"the price of the model {model.name!r} ({model.info.id}) is unknown, so that `calls.cost` cannot "
+                    "be kept: say `prices: {input: ..., output: ...}` on it, in US dollars per million tokens, or "
+                    "install contextnexus[prices]",
+                )
 
     def _steps(self, give: ModelGiver, last: Collection[str]) -> tuple[PlannedStep, ...]:
         builder = StepBuilder(

@@ -16,6 +16,7 @@ from nexus_core.contract.errors import (
     ConnectorError,
     DeadlineError,
     EmptyAnswerError,
+    RequestCapError,
     SchemaMismatchError,
     TruncatedError,
     UpstreamTimeoutError,
@@ -24,9 +25,10 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import TraceContext
 from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Completion, Results, Transfer, Usage
 from nexus_core.engine.calls.answer_reuse import NO_TOKENS
-from nexus_core.engine.calls.call import Call, CallEnvironment, prompt_tokens
+from nexus_core.engine.calls.call import Allowance, Call, CallEnvironment, ReservedRequest, prompt_tokens
 from nexus_core.engine.calls.deadline import Deadline, is_share
 from nexus_core.engine.calls.failure_policy import reaction
+from nexus_core.engine.calls.prompt_fitting import tokens_at_most
 from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
 from nexus_core.engine.plugin_guard import is_own
@@ -105,6 +107,9 @@ class Attempt:
     span_id: str | None = None
     """Of the attempt in the trace of the run."""
 
+    most_cost: float | None = None
+    """In US dollars, where money is bounded: what is taken of it until the attempt ends."""
+
     def __init__(self, parent: ParentCall, target: Target) -> None:
         self.parent = parent
         self.target = target
@@ -116,6 +121,30 @@ class Attempt:
         except BaseException:
             with self:
                 raise
+
+    def take_from(self, allowance: Allowance | ReservedRequest) -> None:
+        """Take the request, and where money is bounded the most that it can cost; raises RequestCapError."""
+        call = self.parent.call
+        if allowance.bounds_cost:
+            self.most_cost = allowance.pay(self._most_cost(), self.target.model.name)
+        try:
+            allowance.take(of_component=call.asked is not None)
+        except RequestCapError:
+            if self.most_cost is not None:
+                allowance.settle(self.most_cost, 0.0)
+                self.most_cost = None
+            raise
+
+    def _most_cost(self) -> float | None:
+        """Return the most that the request can cost, in US dollars, `None` where that is unknown."""
+        model, asked = self.target.model, self.parent.call.asked
+        if not model.sends or "offline" in model.info.capabilities:
+            return 0.0
+        if (prices := model.prices) is None:
+            return None
+        if asked is not None and asked.purpose != "prompt":  # a token has a byte at least
+            return prices.bound_cost(sum(len(text.encode()) for text in asked.texts), 0)
+        return prices.bound_cost(*tokens_at_most(model.info, self.prompt, self.options))
 
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
@@ -229,6 +258,8 @@ class Attempt:
         if self.usage.prompt_tokens is None or self.usage.completion_tokens is None:
             self._estimate(error)
         self.give_back(ok, now)
+        if self.most_cost is not None:
+            self._settle(self.most_cost, error)
         if not self.sent and error is None and self.reused is None:
             return
         self.parent.record(self._row(outcome, error, code, now))
@@ -268,6 +299,13 @@ class Attempt:
             from_cache=self.reused is not None,
             span_id=self.span_id,
         )
+
+    def _settle(self, most: float, error: ConnectorError | None) -> None:
+        """Give back what the request has cost less than it could; what is unknown is taken to be the most."""
+        allowance = self.parent.call.allowance
+        spent = self._cost(self.usage) if self.sent and self._was_worked_on(error) else 0.0
+        if allowance is not None:
+            allowance.settle(most, most if spent is None else spent)
 
     def _cost(self, usage: Usage) -> float | None:
         model = self.target.model

@@ -50,7 +50,7 @@ class EmbedOrRerankRequest:
 
 @define(kw_only=True, eq=False, repr=False)
 class Allowance:
-    """Upstream requests and calls of tools that are left to something that runs, with all that runs below it.
+    """Upstream requests, money and calls of tools that are left to something that runs, with all that runs below it.
 
     What is taken of it is taken of those above it, too, of all or of none, and nothing awaits in between: so none is
     passed, however much runs at the same time.
@@ -63,6 +63,10 @@ class Allowance:
     """`None` is not bounded."""
     components: bool = True
     """Whether the requests of rankers and sources count, as those for text always do."""
+    cost: float | None = None
+    """US dollars; `None` is not bounded."""
+    said_of_cost: str = ""
+    """Which cap of money it is, as the error says it."""
     above: Allowance | None = None
 
     def left(self, *, of_component: bool = False) -> int:
@@ -82,6 +86,30 @@ class Allowance:
         """Give a request for text back that was not made."""
         for each in self._chain():
             each.requests += 1
+
+    @property
+    def bounds_cost(self) -> bool:
+        """Whether money is bounded."""
+        return any(each.cost is not None for each in self._chain())
+
+    def pay(self, most: float | None, model: str) -> float:
+        """Take the most that a request can cost; raises RequestCapError where that is unknown, or more than is left."""
+        bounds = [(each, each.cost) for each in self._chain() if each.cost is not None]
+        if most is None:
+            raise RequestCapError(f"the price of {model!r} is unknown, and {bounds[0][0].said_of_cost}")
+        for each, left in bounds:
+            if most > left:
+                could = f"a request to {model!r} could cost ${most:.4g}, and ${left:.4g} are left"
+                raise RequestCapError(f"no more requests: {could}, since {each.said_of_cost}")
+        for each, left in bounds:
+            each.cost = left - most
+        return most
+
+    def settle(self, most: float, spent: float) -> None:
+        """Give back what a request has cost less than it could."""
+        for each in self._chain():
+            if each.cost is not None:
+                each.cost += most - spent
 
     def reserve(self) -> ReservedRequest:
         """Take a request for later; raises RequestCapError where none is left."""
@@ -111,15 +139,20 @@ class Allowance:
         return chain
 
 
-def allow_run(pipeline: str, requests: int | None, above: Allowance | None = None) -> Allowance | None:
-    """Return what bounds a run of a pipeline that may make so many requests, those of pipelines it calls included.
+def allow_run(pipeline: str, policy: CallPolicy, above: Allowance | None = None) -> Allowance | None:
+    """Return what bounds a run of a pipeline, what it calls included.
 
     `None` is no bound of its own: then that of what called it holds alone, if there is one.
     """
-    if requests is None:
+    if policy.requests is None and policy.cost is None:
         return above
-    said = f"`calls.requests` of pipeline {pipeline!r} allows one run ({requests})"
-    return Allowance(said=said, requests=requests, above=above)
+    return Allowance(
+        said=f"`calls.requests` of pipeline {pipeline!r} allows one run ({policy.requests})",
+        requests=MOST_REQUESTS if policy.requests is None else policy.requests,
+        cost=policy.cost,
+        said_of_cost=f"`calls.cost` of pipeline {pipeline!r} allows one run ${policy.cost or 0:g}",
+        above=above,
+    )
 
 
 @define(eq=False, repr=False)
@@ -138,6 +171,19 @@ class ReservedRequest:
         if not self._is_kept:
             self.allowance.take(of_component=of_component)
         self._is_kept = False
+
+    @property
+    def bounds_cost(self) -> bool:
+        """Whether money is bounded."""
+        return self.allowance.bounds_cost
+
+    def pay(self, most: float | None, model: str) -> float:
+        """Take the most that a request can cost: no money is kept; raises RequestCapError."""
+        return self.allowance.pay(most, model)
+
+    def settle(self, most: float, spent: float) -> None:
+        """Give back what a request has cost less than it could."""
+        self.allowance.settle(most, spent)
 
     def release(self) -> None:
         """Give back what was kept and not used."""

@@ -223,7 +223,7 @@ class Failover:
             raise target.closed_off(now, target.breaker.opens_at(now, alone=self.alone))
         if (allowance := self.call.allowance) is not None:
             try:
-                allowance.take(of_component=self.call.asked is not None)
+                attempt.take_from(allowance)
             except RequestCapError:
                 attempt.give_back(None, now)
                 raise

@@ -17,7 +17,7 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Message, Text
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.fixed_parts import Limit, fixed_parts_of
 from nexus_core.engine.packing.packer import Draft, pack, pinned_items
-from nexus_core.engine.packing.renderer import Renderer
+from nexus_core.engine.packing.renderer import Renderer, most_tokens
 from nexus_core.toolkit.http.size_limits import sizes_for
 from nexus_core.toolkit.suggest import listed
 from nexus_core.toolkit.tokens.counter import token_counter
@@ -161,3 +161,21 @@ class Continued:
 def continued(draft: Draft, text: str) -> Draft:
     """Return a draft whose answer has begun with `text`."""
     return evolve(draft, template=Continued(draft.template, text))
+
+
+def tokens_at_most(info: ModelInfo, prompt: Prompt, options: CallOptions) -> tuple[int, int]:
+    """Return the most tokens that a request can use: of its prompt, and of the longest answer that is allowed."""
+    asked = prompt.tokens_at_most if prompt.prompt_tokens is None else prompt.prompt_tokens
+    asked = asked or most_tokens(info, prompt.messages, options)
+    left = (prompt.window or info.window) - asked
+    return asked, longest_answer(options, prompt.max_output, info.max_output, left)
+
+
+def longest_answer(options: CallOptions, *limits: int | None) -> int:
+    """Return the tokens that an answer can have at most, of all the choices that are asked for."""
+    extra = options.extra
+    asked = [options.max_tokens, extra.get("max_completion_tokens"), extra.get("max_output_tokens")]
+    told = [most for most in asked if isinstance(most, int) and most > 0]
+    longest = max(told) if told else min((limit for limit in limits if limit is not None and limit > 0), default=0)
+    choices = extra.get("n")
+    return longest * (choices if isinstance(choices, int) and choices > 0 else 1)

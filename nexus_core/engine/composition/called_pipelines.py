@@ -90,7 +90,7 @@ def enter(plan: CalledPlan, scope: Scope) -> Scope:
         calls_from=None,
         searching=None,
         notes=[],
-        allowance=allow_run(plan.name, plan.attempts.policy.requests, scope.allowance),
+        allowance=allow_run(plan.name, plan.attempts.policy, scope.allowance),
     )
 
 

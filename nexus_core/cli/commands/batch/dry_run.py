@@ -12,12 +12,13 @@ from typing import Any
 from attrs import define
 
 from nexus_core.batch.batch import BatchSettings, load_pipeline, read_records
-from nexus_core.batch.record_runner import longest_answer, prices_of
+from nexus_core.batch.record_runner import prices_of
 from nexus_core.batch.records import BatchRecord
 from nexus_core.cli.event_loop import run
 from nexus_core.cli.output.batch_progress import money
 from nexus_core.cli.output.echo import echo
 from nexus_core.contract.errors import NexusError
+from nexus_core.engine.calls.prompt_fitting import longest_answer
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.toolkit.suggest import counted
 
