@@ -125,6 +125,18 @@ def nexus_rankers():
     return [forwards, backwards]
 '''
 
+TWICE = """
+- generate: main
+  as: first
+- generate: main
+"""
+CALLED = """
+- call: {pipeline: ./other.yaml}
+  as: found
+- generate: main
+"""
+"""Steps that ask twice, and steps that call another pipeline and ask once."""
+
 Write = Callable[..., Path]
 
 

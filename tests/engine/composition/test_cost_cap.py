@@ -10,19 +10,10 @@ import pytest
 
 from nexus_core import ConfigError, Pipeline, RequestCapError
 from nexus_core.testing.upstream import ScriptedUpstream, json_answer
+from tests.engine.composition.conftest import CALLED, TWICE
 
 Load = Callable[..., Pipeline]
 Write = Callable[..., Path]
-TWICE = """
-- generate: main
-  as: first
-- generate: main
-"""
-CALLED = """
-- call: {pipeline: ./other.yaml}
-  as: found
-- generate: main
-"""
 PRICES = "prices: {input: 0, output: 1000000}, options: {max_tokens: 10}"
 """A dollar for each token of the answer, ten at most."""
 ECHO = f"main: {{use: own.echo, {PRICES}}}"

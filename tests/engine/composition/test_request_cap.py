@@ -12,19 +12,10 @@ import pytest
 
 from nexus_core import Pipeline, RequestCapError
 from nexus_core.engine.calls.call import Allowance
+from tests.engine.composition.conftest import CALLED, TWICE
 
 Load = Callable[..., Pipeline]
 Write = Callable[..., Path]
-TWICE = """
-- generate: main
-  as: first
-- generate: main
-"""
-CALLED = """
-- call: {pipeline: ./other.yaml}
-  as: found
-- generate: main
-"""
 
 
 @pytest.mark.parametrize(
