@@ -10,7 +10,7 @@ from nexus_core.toolkit.lazy_module import lazy_names
 
 _HOME = {
     "database.paths": ("StorePaths",),
-    "database.schema": ("MIGRATIONS",),
+    "database.migrations": ("MIGRATIONS",),
     "database.server_paths": ("ServerPaths", "hidden", "open_copies", "secrets_of", "without_password"),
     "database.sql": (
         "DEFER_FOREIGN_KEYS", "Cursor", "LostTransactionError", "ServerConnection", "SqlConnection",

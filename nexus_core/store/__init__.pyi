@@ -1,7 +1,7 @@
 """The types of the lazily imported names; tests/test_public_api.py holds it against `__init__.py`."""
 
+from nexus_core.store.database.migrations import MIGRATIONS as MIGRATIONS
 from nexus_core.store.database.paths import StorePaths as StorePaths
-from nexus_core.store.database.schema import MIGRATIONS as MIGRATIONS
 from nexus_core.store.database.server_paths import (
     ServerPaths as ServerPaths,
     hidden as hidden,

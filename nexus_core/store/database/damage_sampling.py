@@ -13,8 +13,9 @@ from contextlib import closing, suppress
 from nexus_core.contract.errors import StoreDamagedError
 from nexus_core.store.database.connection import connect, translated
 from nexus_core.store.database.crash_check import LARGEST_CHECKED, damage
+from nexus_core.store.database.migrations import MIGRATIONS
 from nexus_core.store.database.paths import StorePaths
-from nexus_core.store.database.schema import MIGRATIONS, refuse_foreign
+from nexus_core.store.database.schema import refuse_foreign
 from nexus_core.store.database.table_copy import refuse_unfinished, unfinished_copy
 from nexus_core.store.items.fronts import metadata_of
 from nexus_core.store.items.rows import read_items

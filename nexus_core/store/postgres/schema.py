@@ -1,6 +1,6 @@
 """The tables in Postgres: those of SQLite, step by step, in the types of Postgres.
 
-Each migration of `database/schema.py` is translated, so that both have the same tables and columns, and the number of
+Each migration of `migrations.py` there is translated, so that both have the same tables and columns, and the number of
 a version means the same in both. A migration only adds: a server of the version before goes on beside one of this
 version, so that servers can be replaced one after the other; two versions apart are refused.
 """
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from nexus_core.contract.errors import StoreDamagedError, StoreError
-from nexus_core.store.database.schema import MIGRATIONS
+from nexus_core.store.database.migrations import MIGRATIONS
 from nexus_core.store.postgres.connection import PostgresConnection
 from nexus_core.store.postgres.listener import TRIGGERS
 

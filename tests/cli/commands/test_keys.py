@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from nexus_core.cli.main import main
-from nexus_core.store.database.schema import APPLICATION_ID, MIGRATIONS
+from nexus_core.store.database.migrations import MIGRATIONS
+from nexus_core.store.database.schema import APPLICATION_ID
 
 pytestmark = pytest.mark.slow
 

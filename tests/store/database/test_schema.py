@@ -14,7 +14,8 @@ import pytest
 from nexus_core import Store, StoreDamagedError
 from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect
-from nexus_core.store.database.schema import APPLICATION_ID, MIGRATIONS, expected, read_statements
+from nexus_core.store.database.migrations import MIGRATIONS
+from nexus_core.store.database.schema import APPLICATION_ID, expected, read_statements
 
 
 @pytest.fixture

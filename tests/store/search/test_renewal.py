@@ -14,7 +14,7 @@ from nexus_core import Item, Store, StoreError
 from nexus_core.contract.features import vector_key
 from nexus_core.store.database import schema
 from nexus_core.store.database.connection import connect
-from nexus_core.store.database.schema import MIGRATIONS
+from nexus_core.store.database.migrations import MIGRATIONS
 from nexus_core.store.search.renewal import Renewal
 from nexus_core.toolkit.text.sentence_figures import figures_key
 from nexus_core.toolkit.text.stemming import ANALYZER_VERSION

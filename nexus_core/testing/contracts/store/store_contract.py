@@ -22,8 +22,8 @@ import pytest
 
 from nexus_core.contract.errors import StoreError
 from nexus_core.store.database.connection import snapshot
+from nexus_core.store.database.migrations import MIGRATIONS
 from nexus_core.store.database.paths import StorePaths
-from nexus_core.store.database.schema import MIGRATIONS
 from nexus_core.store.database.server_paths import secrets_of
 from nexus_core.store.database.sql import ServerConnection, SqlConnection
 from nexus_core.store.store import Store
