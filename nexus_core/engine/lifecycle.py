@@ -7,8 +7,7 @@ import logging
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
-from nexus_core.contract.errors import describe_error
-from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.plugin_guard import describe_own, is_own, watch_task
 from nexus_core.toolkit.shared_resources import SharedResources
 
 _log = logging.getLogger(__name__)
@@ -49,9 +48,10 @@ class ComponentLifecycle:
 
 async def _close(component: Any) -> None:
     """Close a component; one that fails then takes nothing back, and costs neither the answer nor the others."""
+    watch_task()
     try:
         await component.__aexit__(None, None, None)
     except BaseException as error:
         if not is_own(error):
             raise
-        _log.warning("%s failed as it was closed: %s", type(component).__name__, describe_error(error))
+        _log.warning("%s failed as it was closed: %s", type(component).__name__, describe_own(error))

@@ -4,6 +4,9 @@ An error of the project passes as it is, but for a bare `NexusError`, which says
 `UsageError`, which would put the plugin's mistake down to the caller. An interrupt by Ctrl-C, and a cancellation that
 somebody asked for, pass too; all else, `SystemExit`, a `CancelledError` and, where Ctrl-C raises none, a
 `KeyboardInterrupt` of the plugin's own making included, becomes the error of its kind.
+
+A plugin runs in the task of its caller. What cancels that task from within the plugin is refused, see
+`watch_task` and docs/decisions/cancellation-by-plugins.md.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any
+from weakref import ref
 
 from attrs import evolve
 
@@ -28,6 +33,16 @@ from nexus_core.toolkit.text.normalization import is_valid_unicode, valid_unicod
 _CALLERS = frozenset({"nexus_core", "pluggy", "attr", "importlib_metadata"})
 """Packages that call plugins, or load them, as the last one does once anything has imported it."""
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
+CANCELLED_ITSELF = (
+    "the plugin cancelled the task that it runs in, which belongs to its caller: cancel only tasks that the plugin has "
+    "created, and raise an error where a call cannot go on"
+)
+_UNASKED = (
+    "the plugin raised it, and nobody had cancelled the run: catch it where a task of the plugin's own was cancelled, "
+    "and raise an error instead"
+)
+_LISTENERS = frozenset({"nexus_core.engine.runner", "nexus_core.engine.tools.approvals"})
+"""Modules that call functions of whoever asked for a run: these may cancel it."""
 
 
 class PluginGuard:
@@ -41,14 +56,57 @@ class PluginGuard:
         self._error = error
 
     def __enter__(self) -> None:
-        """Nothing is needed before the plugin acts: all is decided by what it raises."""
+        """Watch the task; all else is decided by what the plugin raises."""
+        watch_task()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # No `yield` stands in a guard: within a task nobody closes the run here.
-        if error is not None and (is_own(error) or (isinstance(error, GeneratorExit) and _task() is not None)):
-            raise self._error(f"{self._what} failed: {describe_error(error)}{place_of(error)}") from error
+        if error is not None and is_own(error):
+            raise self._error(f"{self._what} failed: {describe_own(error)}{place_of(error)}") from error
+
+
+def watch_task() -> None:
+    """Refuse from now on that a plugin cancels the task that runs now; anybody else may.
+
+    `cancel` then raises CancelledError within the plugin, at the line that called it, and nothing is cancelled: what
+    was on its way to the caller would look like a cancellation by whoever asked. It shadows the method of this one task
+    for as long as the task lives, so that a call costs nothing more: a task of its own for each call of a plugin would
+    cost a streamed chunk more than all else that is done for it.
+    """
+    task: Any = _task()
+    if task is not None and type(task.cancel) is not partial:
+        task.cancel = partial(_cancel, ref(task))
+
+
+def _cancel(watched: ref[asyncio.Task[Any]], msg: Any = None) -> bool:
+    task = watched()
+    if task is None:
+        return False
+    if task is _task() and _is_in_a_plugin(sys._getframe(1)):
+        raise asyncio.CancelledError(CANCELLED_ITSELF)
+    return type(task).cancel(task, msg=msg)
+
+
+def _is_in_a_plugin(frame: FrameType | None) -> bool:
+    """Tell whether a frame is of a plugin, or of what a plugin has called: the first of ours above it calls plugins."""
+    is_first = True
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        package = name.partition(".")[0]
+        if package == "nexus_core":
+            return not is_first and name not in _LISTENERS
+        if is_first and package == "asyncio":  # a task group that passes a cancellation on, or Ctrl-C
+            return False
+        frame, is_first = frame.f_back, False
+    return False
+
+
+def describe_own(error: BaseException) -> str:
+    """Return the kind of an error that a plugin raised, and what it says, or for a bare CancelledError what to do."""
+    if isinstance(error, asyncio.CancelledError) and not error.args:
+        return f"{type(error).__name__}: {_UNASKED}"
+    return describe_error(error)
 
 
 def place_of(error: BaseException) -> str:
@@ -76,10 +134,14 @@ def is_own(error: BaseException) -> bool:
     """Tell whether an error is a plugin's own, to be told as such, and not one that passes through it."""
     if isinstance(error, asyncio.CancelledError):
         task = _task()
-        return task is not None and not task.cancelling()
+        return task is None or not task.cancelling()
     if isinstance(error, KeyboardInterrupt):
         return not _interrupts()
-    return type(error) in (NexusError, UsageError) or not isinstance(error, NexusError | GeneratorExit)
+    if isinstance(error, GeneratorExit):
+        # A generator is closed at its `yield`; within a task nobody closes what is in the middle of an `await`.
+        raised = error.__traceback__
+        return _task() is not None and raised is not None and raised.tb_next is not None
+    return type(error) in (NexusError, UsageError) or not isinstance(error, NexusError)
 
 
 def _interrupts() -> bool:

@@ -156,18 +156,39 @@ class TimeLimit:
 
 
 async def run_all(works: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """Return the results of works that run at the same time; the first that fails ends the others and is raised."""
-    tasks: list[asyncio.Task[_T]] = []
-    failure: BaseException | None = None
+    """Return the results of works that run at the same time; the first that fails ends the others and is raised.
+
+    No `asyncio.TaskGroup`: in Python 3.11 one whose task fails leaves its caller counted as being cancelled.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    if not tasks:
+        return []
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in works]
-    except BaseExceptionGroup as failures:
-        failure = failures.exceptions[0]
-    # Out here, so that the error does not have the group for its context; nor is it held by the frame of its traceback.
-    try:
-        if failure is not None:
-            raise failure
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception() is not None]
     finally:
-        del failure
-    return [task.result() for task in tasks]
+        await _end(tasks)
+    try:
+        return [task.result() for task in failed or tasks]
+    finally:
+        del tasks, failed  # the traceback of an error holds this frame
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks that are not done and wait for their end, also where the caller is cancelled meanwhile."""
+    cancelled = None
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at: the loop would tell of each that nobody has seen
+    if cancelled is not None:
+        try:
+            raise cancelled
+        finally:
+            del cancelled

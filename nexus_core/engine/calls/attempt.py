@@ -31,7 +31,7 @@ from nexus_core.engine.calls.failure_policy import reaction
 from nexus_core.engine.calls.prompt_fitting import tokens_at_most
 from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
-from nexus_core.engine.plugin_guard import is_own
+from nexus_core.engine.plugin_guard import CANCELLED_ITSELF, describe_own, is_own, watch_task
 from nexus_core.toolkit.text.segmentation import is_blank
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -116,6 +116,7 @@ class Attempt:
 
     async def open(self) -> None:
         """Open the connector, before packing for it: for one that is not configured no token need be counted."""
+        watch_task()
         try:
             await self.parent.setting.resources.open(self.target.model.connector)
         except BaseException:
@@ -149,6 +150,7 @@ class Attempt:
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
+        watch_task()
         model = self.target.model
         if (trace := self.parent.call.trace) is not None:
             self._trace(trace.child())
@@ -248,7 +250,12 @@ class Attempt:
     def _broken(self, error: BaseException) -> ConnectorError:
         model = self.target.model
         what = f"the connector {type(model.connector).__name__} of {model.name!r} broke its contract"
-        did = str(error) if isinstance(error, ContractError) else f"it raised {type(error).__name__}"
+        if isinstance(error, ContractError):
+            did = str(error)
+        elif isinstance(error, asyncio.CancelledError) and error.args in ((), (CANCELLED_ITSELF,)):
+            did = f"it raised {describe_own(error)}"
+        else:  # what it says may hold a secret
+            did = f"it raised {type(error).__name__}"
         return ConnectorError(f"{what}: {did}", provider=model.info.provider, model=model.info.id)
 
     def _end(self, outcome: str, error: ConnectorError | None, *, ok: bool | None, code: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from random import Random
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import evolve, frozen
 
 from nexus_core.config.policies import CallPolicy
-from nexus_core.contract.errors import ConnectorError
+from nexus_core.contract.errors import ConnectorError, NexusError
 from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.protocols import AnswerCache
 from nexus_core.contract.values import Chunk, Completion
@@ -26,6 +27,7 @@ from nexus_core.engine.calls.targets import Targets
 from nexus_core.engine.calls.text_buffer import StreamMemory
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry
+from nexus_core.engine.plugin_guard import is_own, watch_task
 from nexus_core.toolkit.timers import Timer
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 _WHOLE_TIME = nullcontext()
 """In place of a share, where no other target is left."""
 
@@ -166,7 +169,7 @@ class Caller:
                 finally:
                     said.close()
                     if chunks is not None:
-                        await chunks.aclose()
+                        await _close(chunks, attempt)
                 if attempt.key is not None:
                     await self._setting.reuse.keep(attempt.target.model, attempt.key, call.owner, completion)
                 yield _answered(attempt, failover.ended(completion))
@@ -192,6 +195,23 @@ def _streamed(attempt: Attempt) -> AsyncGenerator[Chunk, None]:
     # Only generators can be closed early, and the contract asks for one.
     found: AsyncGenerator[Chunk, None] = check_stream(attempt.target.model.connector.stream_response(prompt, options))
     return found
+
+
+async def _close(chunks: AsyncGenerator[Chunk, None], attempt: Attempt) -> None:
+    """Close a stream; what goes wrong with that costs neither its answer nor the failure that it is left for."""
+    watch_task()
+    try:
+        await chunks.aclose()
+    except BaseException as error:
+        if not (isinstance(error, NexusError) or is_own(error)):
+            raise
+        model = attempt.target.model
+        _log.warning(
+            "the connector %s of %r failed as its stream was closed: %s",
+            type(model.connector).__name__,
+            model.name,
+            type(error).__name__,
+        )
 
 
 def _answered(attempt: Attempt, completion: Completion) -> CallResult:
