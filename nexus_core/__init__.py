@@ -6,7 +6,10 @@ The stable public API. Names are imported at first use (PEP 562), so that `nexus
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # that of `typing` takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 _HOME = {
     "contract.answers": ("Answer", "AttemptFinished", "Event", "ToolFinished"),

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from nexus_core.toolkit.processes.daemon_threads import run_job
+from nexus_core.toolkit.processes.leaving import INTERRUPTED
 from nexus_core.toolkit.processes.limits import end_within
 
 _P = ParamSpec("_P")
@@ -23,7 +24,6 @@ FIRST_S = 30.0
 """What is under way may take so long to end after Ctrl-C, and"""
 SECOND_S = 1.0
 """so long after a second one."""
-INTERRUPTED = 130
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
@@ -33,7 +33,7 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     interrupts = _Interrupts()
     signal.signal(signal.SIGINT, interrupts.hear)
     try:
-        return asyncio.run(without_joining(interrupts.heed(work)))
+        found = asyncio.run(without_joining(interrupts.heed(work)))
     except asyncio.CancelledError:
         if interrupts.count:
             raise KeyboardInterrupt from None
@@ -41,6 +41,9 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     finally:
         if not interrupts.count:  # otherwise a second one must still end the process
             signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupts.count and not interrupts.reached:  # too late for the work, but not for what the caller does next
+        raise KeyboardInterrupt
+    return found
 
 
 async def without_joining(work: Coroutine[Any, Any, _T]) -> _T:
@@ -54,20 +57,29 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
-        self._cancel: Callable[[], object] | None = None
+        self.reached = False
+        """Whether the work was told of it, and may have ended as it likes to."""
+        self._tell: Callable[[], object] | None = None
 
     async def heed(self, work: Coroutine[Any, Any, _T]) -> _T:
         task = asyncio.current_task()
         assert task is not None
-        self._cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        loop = asyncio.get_running_loop()
+        self._tell = partial(loop.call_soon_threadsafe, self._cancel, task)
+        if self.count:  # before there was a loop
+            work.close()
+            raise asyncio.CancelledError
         return await work
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
         end_within(FIRST_S if self.count == 1 else SECOND_S, INTERRUPTED)
-        if self.count == 1 and self._cancel is not None:
+        if self.count == 1 and self._tell is not None:
             with suppress(RuntimeError):  # the loop is closed: all is done but to leave
-                self._cancel()
+                self._tell()
+
+    def _cancel(self, task: asyncio.Task[Any]) -> None:
+        self.reached = task.cancel()
 
 
 class DetachedThreads(ThreadPoolExecutor):

@@ -10,12 +10,21 @@ from importlib import import_module
 from io import StringIO
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
+from warnings import simplefilter
 
 import click
 
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.processes.environment import protect_process
+from nexus_core.toolkit.processes.leaving import (
+    INTERRUPTED,
+    end_interrupted,
+    end_with_threads,
+    hear_interrupts,
+    leave_interrupts,
+    write_nothing,
+)
 from nexus_core.toolkit.suggest import instead
 
 if TYPE_CHECKING:
@@ -149,7 +158,8 @@ class ImpliedGroup(LazyGroup):
 )
 @click.version_option(package_name="contextnexus", prog_name="nexus")
 @store_option
-def cli() -> None:
+@click.pass_obj
+def cli(begins: Callable[[], None] | None) -> None:
     """Answer questions from a body of context with a language model.
 
     A YAML file declares how: where the items come from, how they are ranked, how the prompt is made, who answers.
@@ -159,28 +169,57 @@ def cli() -> None:
     from nexus_core.cli.output.log_format import write_warnings  # not for --help
 
     write_warnings()
+    if begins is not None:
+        begins()
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; errors become a message on stderr and an exit code."""
-    if args is None:  # this process is the command's own
+    owns = args is None  # this process is the command's own
+    if owns:
         protect_process()
+        sys.unraisablehook = end_interrupted
     _start_lightly()
+    out = sys.stdout  # in the place of which `click` puts another one where nobody reads, and exits
     try:
-        code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False)
-    except click.exceptions.Abort:
+        code = _code_of(args, hear_interrupts if owns else None)
+    except (BrokenPipeError, SystemExit) as error:
+        if isinstance(error, SystemExit) and sys.stdout is out:
+            code = error.code if isinstance(error.code, int) else 0
+        else:  # the reader of our output (head, less) has left: there is nothing to report
+            sys.stdout, code = out, 0
+            if owns:
+                write_nothing()
+    except KeyboardInterrupt:  # between two lines that handle another one
+        code = INTERRUPTED
+    if owns:
+        end_with_threads(code)
+    sys.exit(code)
+
+
+def _code_of(args: list[str] | None, begins: Callable[[], None] | None) -> int:
+    """Run the command line and return its exit code; `begins` is called before the command does anything."""
+    try:
+        try:
+            code: Any = cli.main(args=args, prog_name="nexus", standalone_mode=False, obj=begins)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, and not by the interpreter, which would print that nobody reads it
+        finally:
+            if begins is not None:
+                leave_interrupts()
+    except click.exceptions.Abort as error:
+        if begins is not None and isinstance(error.__context__, KeyboardInterrupt):
+            simplefilter("ignore", RuntimeWarning)  # of what was made and not begun
         echo("interrupted", err=True)
-        code = 130
+        return INTERRUPTED
     except click.ClickException as error:
         _show(error)
-        code = error.exit_code
+        return error.exit_code
     except BrokenPipeError:
-        # The reader of our output (head, less) has left: nothing to report, and nothing more to write.
-        sys.stderr.close()
-        code = 0
+        raise
     except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
-        code = _reported(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _reported(error)
+    return code if isinstance(code, int) else 0
 
 
 def _start_lightly() -> None:

@@ -209,7 +209,7 @@ def settings_of(*, prefix: str, connections_per_address: int | None, **given: An
 def _worker_command(worker: WorkerSettings) -> Sequence[str]:
     """Return the command of one of several workers: of --workers the last one holds."""
     told = map(str, astuple(worker))
-    return module_command("nexus_core.cli.main", *without_store(sys.argv[1:]), "--workers", "1", "--worker", *told)
+    return module_command("nexus_core", *without_store(sys.argv[1:]), "--workers", "1", "--worker", *told)
 
 
 async def _serve(

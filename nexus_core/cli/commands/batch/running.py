@@ -22,10 +22,11 @@ from nexus_core.batch.control import BatchBudget, BatchControl, BatchStop
 from nexus_core.batch.engines import BatchEngine
 from nexus_core.batch.journal import BAD_LINE, BatchTotals
 from nexus_core.batch.run_folder import BatchRefusedError
-from nexus_core.cli.event_loop import FIRST_S, INTERRUPTED, run
+from nexus_core.cli.event_loop import FIRST_S, run
 from nexus_core.cli.output.batch_progress import BatchProgress, figures_in_words
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.run_options import StoreOnDemand
+from nexus_core.toolkit.processes.leaving import INTERRUPTED
 from nexus_core.toolkit.processes.limits import end_within
 from nexus_core.toolkit.suggest import counted
 
