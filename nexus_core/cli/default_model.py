@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.next_steps import missing
 from nexus_core.cli.run_options import KEY, has_key
-from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
 
 OFFLINE, OPENAI = "offline", "openai"
@@ -19,7 +19,12 @@ DEFAULT_ID = "gpt-4o-mini"
 ADDRESS = "OPENAI_BASE_URL"
 """The variable with the address of another service, which is asked in place of OpenAI."""
 _MODELS = (OFFLINE, OPENAI)
-_KNOWN = "models: offline (needs nothing), openai, or the id of a model of OpenAI such as gpt-4o"
+_KEY_STEPS = (("nexus secrets set openai", f"store your key; or set {KEY} in the environment"),)
+_STEPS = (
+    ("nexus ask --model offline ...", "quote what matches best: nothing is sent, no key is needed"),
+    ("nexus ask --model gpt-4o ...", "ask this model of OpenAI, or another one by its id"),
+    ("nexus models", "list the models that you can use"),
+)
 
 
 @frozen(eq=False, repr=False)
@@ -44,10 +49,10 @@ def choose_model(model: str | None, environment: Mapping[str, str], *, sends: bo
     found = _meant(model, environment, answers=answers)
     close = get_close_matches(model or "", _MODELS, n=1, cutoff=0.8)
     if close and model not in _MODELS:  # else a service were sent what was to stay here
-        raise UsageError(f"no model is named {model!r}, did you mean {close[0]!r}? {_KNOWN}")
+        raise missing(f"no model is named {model!r}, did you mean {close[0]!r}?", _STEPS)
     if found.name == OPENAI and not answers and sends:
-        unknown = "" if model in _MODELS else ", which is taken for the id of a model of OpenAI,"
-        raise UsageError(f"--model {model}{unknown} needs a key: set {KEY}, or run nexus secrets set openai; {_KNOWN}")
+        taken = "" if model in _MODELS else ", which is taken for a model of OpenAI,"
+        raise missing(f"--model {model}{taken} needs a key, and there is none", [*_KEY_STEPS, *_STEPS])
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import click
 import yaml
 
 from nexus_core import structured
+from nexus_core.cli.output.next_steps import no_pipeline
 from nexus_core.config.yaml import scalars
 from nexus_core.config.yaml.scalars import seconds
 from nexus_core.toolkit.filters import Filter, parse_filter
@@ -65,6 +67,25 @@ def _filter(context: click.Context, option: click.Parameter, text: str | None) -
         return parse_filter(fields)
     except ValueError as error:
         raise click.BadParameter(" ".join(str(error).split())) from error
+
+
+class PipelineFile(click.Path):
+    """A pipeline, which is a file; where it is not there, the message names those of the folder."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(dir_okay=False, **more)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; raises UsageError where there is no such file."""
+        if not os.path.exists(value):
+            raise no_pipeline(str(value), _command_with(param, ctx))
+        return super().convert(value, param, ctx)
+
+
+def _command_with(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    """Return what stands before a pipeline: the command, and the option whose value it is."""
+    command = ctx.command_path.partition(" ")[2] if ctx is not None else "run"
+    return f"{command} CONTEXT {param.opts[0]}" if isinstance(param, click.Option) else command
 
 
 class SectionedOption(click.Option):

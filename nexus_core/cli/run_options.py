@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import click
 
+from nexus_core.cli.option_types import PipelineFile
 from nexus_core.cli.store_option import store_option
 from nexus_core.toolkit.attachments import ATTACHMENT_BYTES, ATTACHMENTS, attachment_of
 from nexus_core.toolkit.lazy_module import LazyModule
@@ -45,7 +46,7 @@ def request_options(function: _Function) -> _Function:
     """Add PIPELINE, QUERY and the options that shape a request."""
     for decorate in reversed(
         (
-            click.argument("pipeline", type=click.Path(dir_okay=False)),
+            click.argument("pipeline", type=PipelineFile()),
             words_argument("query"),
             click.option("--model", metavar="NAME", help="Answer with this model of the pipeline."),
             click.option("--input", "inputs", multiple=True, metavar="NAME=VALUE", help="Give an input (repeatable)."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -108,18 +109,57 @@ def test_a_fallback_is_told_of_once(nexus: Nexus, service: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "taken"),
     [
-        (["How many days?"], "'How many days?' is taken for the name of the context, for the question there is none"),
-        (["How", "many", "days?"], "'How' is taken for the name of the context, 'many days?' for the question"),
-        ([], "neither a context nor a question is named"),
+        (["How many days?"], "there is no context 'How many days?', and no question follows it"),
+        (["How", "many", "days?"], "there is no context 'How'"),
+        ([], "a context and a question are missing"),
         (["handbok", "How many?"], "did you mean 'handbook'"),
     ],
     ids=["question", "words", "nothing", "typo"],
 )
-def test_ask_without_a_context_says_what_it_took_for_what(nexus: Nexus, words: list[str], taken: str) -> None:
-    """And lists the contexts there are."""
+def test_ask_without_a_context_says_how_to_go_on(nexus: Nexus, words: list[str], taken: str) -> None:
+    """With the contexts and pipelines that are there, and the words that were given, as commands on lines."""
     nexus("context", "add", "handbook", "leave.md")
+    Path("p.yaml").write_text("name: p\nsteps: []\n")
+    Path("compose.yaml").write_text("services: {}\n")
     code, out, err = nexus("ask", *words)
-    assert (code, out, taken in err, "contexts: handbook" in err) == (2, "", True, True), err
+    what, *steps = err.splitlines()
+    question = shlex.quote(" ".join(words[words[:1] == ["handbok"] :])) if words else "QUESTION"
+    assert (code, out, taken in what) == (2, "", True), err
+    assert [re.split(r"   *", step.strip())[0] for step in steps] == [
+        f"nexus ask handbook {question}",
+        f"nexus ask -f FILE {question}",
+        f"nexus run p.yaml {question if words else 'QUERY'}",
+    ], err
+
+
+BEGINNINGS = {
+    "no question": ("ask", "nexus context add NAME FOLDER"),
+    "no context": ("chat", "nexus context add NAME FOLDER"),
+    "no pipeline": ("run nowhere.yaml why", "nexus init"),
+    "no pipeline to chat": ("chat nowhere.yaml", "nexus init"),
+    "no pipeline of a context": ("ask x y --pipeline nowhere.yaml", "nexus init"),
+    "no pipeline for a batch": ("batch start nowhere.yaml q.jsonl -o o.jsonl", "nexus init"),
+    "no key": ("ask -f leave.md why --model gpt-4o", "nexus secrets set openai"),
+}
+
+
+@pytest.mark.parametrize("name", BEGINNINGS)
+def test_what_beginners_lack_is_said_with_commands_to_go_on(nexus: Nexus, name: str) -> None:
+    """A short line, then commands that are taken as they stand, whatever is put in the place of their capitals."""
+    words, command = BEGINNINGS[name]
+    code, out, err = nexus(*words.split())
+    what, *steps = [line for line in err.splitlines() if not line.startswith("there is no store")]
+    assert (code, out, len(what) < 100) == (2, "", True), err
+    assert [step for step in steps if step.startswith(f"  {command}  ")], err
+    for step in steps:
+        found: click.Command = cli
+        for word in step.split()[1:]:
+            if not isinstance(found, click.Group):
+                break
+            child = found.get_command(click.Context(found), word)
+            assert child is not None, step
+            found = child
+        assert not isinstance(found, click.Group) or found.invoke_without_command, step
 
 
 @pytest.mark.parametrize("command", ["run", "explain", "ask", "search"])
@@ -182,7 +222,7 @@ def test_no_page_shows_another_spelling_of_the_module() -> None:
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("ofline", "did you mean 'offline'"), ("nope", "models: offline (needs nothing), openai, or the id of a model")],
+    [("ofline", "did you mean 'offline'"), ("nope", "nexus secrets set openai")],
 )
 def test_ask_lists_the_models_for_an_unknown_one(nexus: Nexus, model: str, said: str) -> None:
     """One that is nearly `offline` is never sent anywhere."""

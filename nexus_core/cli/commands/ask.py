@@ -18,9 +18,10 @@ from nexus_core.cli.commands.explain import show_explanation
 from nexus_core.cli.commands.run import respond
 from nexus_core.cli.default_model import OFFLINE, DefaultModel, choose_model, choose_recorded, show_model
 from nexus_core.cli.event_loop import run
-from nexus_core.cli.option_types import json_schema
+from nexus_core.cli.option_types import PipelineFile, json_schema
 from nexus_core.cli.output.echo import echo
-from nexus_core.cli.output.tables import line, plain
+from nexus_core.cli.output.next_steps import ask_steps, fill_steps, missing, pipeline_steps
+from nexus_core.cli.output.tables import line
 from nexus_core.cli.recording_options import recording_arguments, recording_options
 from nexus_core.cli.run_options import (
     KEY,
@@ -44,7 +45,7 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
 from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.suggest import did_you_mean, listed
+from nexus_core.toolkit.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from nexus_core.cli import question_files
@@ -53,8 +54,6 @@ else:
 
 _BUDGET = 4000
 """Tokens of a context's excerpts in the default pipeline."""
-_NAMED = 20
-"""Contexts that a message names."""
 
 EPILOG = """\b
 Examples:
@@ -88,7 +87,7 @@ the context that is asked; ${NEXUS_CONTEXT} is its name.
     metavar="FILE",
     help="Ask about this file, folder or page, too, and keep nothing of it; - is standard input (repeatable).",
 )
-@click.option("--pipeline", metavar="FILE", type=click.Path(dir_okay=False), help="Answer by this pipeline.")
+@click.option("--pipeline", metavar="FILE", type=PipelineFile(), help="Answer by this pipeline.")
 @click.option(
     "--model", metavar="NAME", help="offline, openai, a model of OpenAI such as gpt-4o, or one of --pipeline."
 )
@@ -214,7 +213,7 @@ def _subject(name: str, question: str | None, files: tuple[str, ...]) -> _Subjec
         raise UsageError("standard input is the question or a file, not both: give one of the two - by another way")
     query = read_query(question)
     if not context.items and not files:
-        raise UsageError(f"the context {name!r} is empty: fill it with `nexus context add {name} PATH`")
+        raise missing(f"the context {name!r} is empty", fill_steps(name))
     if not files and sys.stderr.isatty() and question != STDIN_ARGUMENT and question is not None and _is_pipe():
         echo("standard input is not read: add -f - to ask about it, too", err=True)
     return _Subject(context=context, query=query, files=files, piped=question_files.read_piped() if pipes else None)
@@ -228,12 +227,12 @@ def _without_context(name: str, question: str | None, files: tuple[str, ...], th
     words = " ".join(filter(None, [name, question]))
     if not words or words == STDIN_ARGUMENT:
         if pipes or not is_piped():
-            raise UsageError("a question is missing: nexus ask -f FILE QUESTION")
+            raise missing("a question is missing", [("nexus ask -f FILE QUESTION", "ask a file or a folder")])
         return _Subject(context=None, query=read_query(STDIN_ARGUMENT), files=files)
     piped = question_files.read_piped() if pipes else None
     if piped is not None and not piped.strip() and not files:
         there = with_store(lambda store: store.contexts())  # says so if there is no store
-        raise UsageError(f"{_no_subject(name, question, None, there)}; and standard input is empty")
+        raise _no_subject(name, question, None, there, "standard input is empty, ")
     return _Subject(context=None, query=words, files=files, piped=piped)
 
 
@@ -245,17 +244,20 @@ def _is_pipe() -> bool:
         return False
 
 
-def _no_subject(name: str, question: str | None, found: Context | None, there: Sequence[Context]) -> UsageError:
-    """Return an error that says which words were taken for what."""
+def _no_subject(
+    name: str, question: str | None, found: Context | None, there: Sequence[Context], also: str = ""
+) -> UsageError:
+    """Return an error that says what is missing, and how to go on with the words that were given."""
+    names, words = [each.name for each in there], " ".join(filter(None, [name, question]))
     if not name:
-        taken = "neither a context nor a question is named"
+        what = "a context and a question are missing"
+    elif found:
+        what, names, words = "a question is missing", [name], ""
     else:
-        asked = "for the question there is none" if question is None else f"{_short(question)} for the question"
-        taken = f"{_short(name)} is taken for the name of the context, {asked}"
-        taken += "" if found else f"; there is no such context{did_you_mean(name, [each.name for each in there])}"
-    some = [plain(each.name) for each in there[:_NAMED]] + ([f"{len(there) - _NAMED} more"] if there[_NAMED:] else [])
-    known = f"contexts: {listed(some)}" if some else "there is none yet: `nexus context add NAME PATH` makes one"
-    return UsageError(f"{taken}; say nexus ask CONTEXT QUESTION, or nexus ask -f FILE QUESTION; {known}")
+        hint = did_you_mean(name, names)
+        what = f"there is no context {_short(name)}{hint}" + ", and no question follows it" * (question is None)
+        words = question if hint and question else words
+    return missing(also + what, [*ask_steps("ask", names, words), *pipeline_steps("run", words, makes=False)])
 
 
 def _short(text: str) -> str:

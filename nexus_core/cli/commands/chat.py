@@ -14,6 +14,7 @@ from nexus_core.cli.chat.session import ChatSession, Load, LoadedPipeline
 from nexus_core.cli.chat.slash_commands import SUMMARIES
 from nexus_core.cli.default_model import choose_model, show_model
 from nexus_core.cli.output.echo import echo
+from nexus_core.cli.output.next_steps import ask_steps, fill_steps, missing, no_pipeline, pipeline_steps
 from nexus_core.cli.output.tables import line, plain
 from nexus_core.cli.run_options import PIPELINE, programs_option, ranking
 from nexus_core.cli.store_option import store_option, with_store
@@ -22,10 +23,7 @@ from nexus_core.engine.pipeline import Pipeline
 from nexus_core.store.records import Context
 from nexus_core.store.store import Store
 from nexus_core.toolkit.shared_resources import SharedResources
-from nexus_core.toolkit.suggest import counted, did_you_mean, listed
-
-_NAMED = 20
-"""Contexts that a message names."""
+from nexus_core.toolkit.suggest import counted, did_you_mean
 
 EPILOG = f"""\b
 Examples:
@@ -67,6 +65,8 @@ def command(
         raise UsageError("--conversation and --continue both say which conversation: give one")
     is_file = target.endswith((".yaml", ".yml")) or (bool(target) and Path(target).is_file())
     if is_file:
+        if not Path(target).exists():
+            raise no_pipeline(target, "chat")
         name, load = context_id, _by_pipeline(Path(target), programs)
     else:
         if context_id is not None:
@@ -124,19 +124,16 @@ def _context(name: str) -> Context:
     """Return the context of a name, or the only one there is; raises UsageError."""
     there = with_store(lambda store: store.contexts())
     found = [each for each in there if each.name == name] if name else list(there)
-    if not there:
-        raise UsageError("there is no context yet: `nexus context add NAME PATH` makes one; or give a pipeline file")
     if len(found) != 1:
-        some = [plain(each.name) for each in there[:_NAMED]] + (
-            [f"{len(there) - _NAMED} more"] if there[_NAMED:] else []
+        names = [each.name for each in there]
+        what = (
+            "there is no context yet, and no pipeline is named" if not there else "several contexts are there: name one"
         )
-        hint = did_you_mean(name, [each.name for each in there])
-        what = f"there is no context {name!r}{hint}" if name else "there are several contexts: say nexus chat CONTEXT"
-        raise UsageError(f"{what}; contexts: {listed(some)}")
+        if name:
+            what = f"there is no context {name!r}{did_you_mean(name, names)}"
+        raise missing(what, [*ask_steps("chat", names, ""), *pipeline_steps("chat", makes=False)])
     if not found[0].items:
-        raise UsageError(
-            f"the context {found[0].name!r} is empty: fill it with `nexus context add {found[0].name} PATH`"
-        )
+        raise missing(f"the context {found[0].name!r} is empty", fill_steps(found[0].name))
     return found[0]
 
 

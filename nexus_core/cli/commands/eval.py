@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nexus_core.cli.answer_options import answer_options, read_answer_settings
 from nexus_core.cli.eval_variants import check_variant, variant, variant_options
 from nexus_core.cli.event_loop import run
+from nexus_core.cli.option_types import PipelineFile
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.cli.output.eval_tables import print_report
 from nexus_core.cli.run_options import programs_option, read_inputs
@@ -96,7 +97,7 @@ def _budgets(context: click.Context, option: click.Parameter, text: str) -> tupl
 
 
 @click.command("eval", epilog=EPILOG)
-@click.argument("pipelines", nargs=-1, required=True, metavar="PIPELINE...", type=click.Path(dir_okay=False))
+@click.argument("pipelines", nargs=-1, required=True, metavar="PIPELINE...", type=PipelineFile())
 @click.option("--collection", metavar="DIR", help="A folder with queries.jsonl, qrels.tsv and (perhaps) corpus.jsonl.")
 @click.option("--queries", metavar="FILE", help="The queries, one JSON object per line.")
 @click.option("--qrels", metavar="FILE", help="Which item is relevant to which query.")

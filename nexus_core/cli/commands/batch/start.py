@@ -15,13 +15,14 @@ from nexus_core.batch.input_files import SUFFIXES
 from nexus_core.batch.run_folder import RunFolder
 from nexus_core.cli.commands.batch.dry_run import dry_run
 from nexus_core.cli.commands.batch.running import refusals, run_options, run_to_end, with_ray_address
+from nexus_core.cli.option_types import PipelineFile
 from nexus_core.cli.recording_options import recording_options
 from nexus_core.cli.run_options import fresh_option, read_inputs
 from nexus_core.cli.store_option import store_option
 
 
 @click.command("start")
-@click.argument("pipeline", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("pipeline", type=PipelineFile(path_type=Path))
 @click.argument("input", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--output",

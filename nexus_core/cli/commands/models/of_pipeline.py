@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from nexus_core.cli.option_types import PipelineFile
 from nexus_core.cli.output.echo import echo
 from nexus_core.cli.output.tables import print_table
 from nexus_core.engine.json_shapes import prices_json
@@ -28,7 +29,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"))
 
 
 @click.command("of", epilog=EPILOG)
-@click.argument("pipeline", type=click.Path(dir_okay=False))
+@click.argument("pipeline", type=PipelineFile())
 @click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a value of the file (repeatable)."
 )
