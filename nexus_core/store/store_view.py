@@ -20,6 +20,7 @@ from nexus_core.contract.values import Item
 from nexus_core.store import origins
 from nexus_core.store.contexts import NewContext, everything, find
 from nexus_core.store.conversations.conversation import Conversation, Rating, Turn
+from nexus_core.store.conversations.conversation_search import FoundConversation
 from nexus_core.store.conversations.share_links import SharedConversation, ShareLink
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.ingest import Ingested, Ingester
@@ -176,6 +177,13 @@ class StoreView:
     ) -> tuple[Conversation, ...]:
         """Return conversations of an owner, the last changed first."""
         return await self._store.conversations.list(owner=owner, after=after, limit=limit, viewer=self._viewer)
+
+    async def search_conversations(
+        self, words: str, owner: str, *, after: tuple[float, int] | None = None, limit: int = 100
+    ) -> tuple[tuple[FoundConversation, ...], tuple[float, int] | None]:
+        """Return conversations with words that may be seen, and after which place the next search goes on."""
+        kept = self._store.conversations
+        return await kept.search(words, owner=owner, after=after, limit=limit, viewer=self._viewer)
 
     async def conversation(self, id: str, owner: str) -> Conversation:
         """Return a conversation; raises UsageError where there is none."""

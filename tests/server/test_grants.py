@@ -222,6 +222,7 @@ def requests() -> list[tuple[str, str, dict[str, Any]]]:
         for each in ids:
             uri = f"nexus://{name}/items/{each}"
             found += [mcp("resources/read", uri=uri), mcp("tools/call", name="read", arguments={"uri": uri})]
+    found += [("GET", f"/api/conversations?search={words}", {}) for words in ("leave", *WORDS.values())]
     return found + [mcp(method) for method in ("tools/list", "resources/list", "prompts/list")]
 
 
@@ -387,12 +388,19 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
         assert (await guarded.ask("hr", "PUT", place, json={"rating": "up"}))[0] == 200
         title = {"json": {"title": f"The {word}"}}
         assert word in (await guarded.ask("hr", "PATCH", "/api/conversations/talk", **title))[1]
+        await guarded.running.store.conversations.add("plain", query="Mine?", answer="Mine.", model="m", run_id="plain")
+        searches = [f"/api/conversations?search={each}" for each in (word, "leave", "granted")]
+        for path in searches:
+            _, told, _ = await guarded.ask("hr", "GET", path)
+            assert [each["id"] for each in json.loads(told)["conversations"]] == ["talk"], path
         if change == "context":
             await guarded.running.store.grant(name, ["group:management"])
         else:
             await guarded.running.store.add(name, [item("hr", n, readers=("group:management",)) for n in range(9)])
         _, told, _ = await guarded.ask("hr", "GET", "/api/conversations/talk")
         assert (word in told, json.loads(told)["turns"]) == (False, [])
+        for path in searches:
+            assert json.loads((await guarded.ask("hr", "GET", path))[1]) == {"conversations": [], "next": None}
         status, told_of, _ = await guarded.ask("hr", "PUT", place, json={"rating": "up"})
         assert (status, json.loads(told_of)["code"]) == (404, "turn_not_found")
         for method, path, more in (("GET", versions, {}), ("POST", "/api/queries", {"json": anew})):

@@ -21,11 +21,17 @@ from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits
 from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, Conversation, Turn
 from nexus_core.store.conversations.conversation_files import FILE_BYTES, ConversationFileError
+from nexus_core.store.conversations.conversation_search import FoundConversation
 
 _TOLD = {
     "id": TEXT, "title": TEXT, "created": MOMENT, "changed": MOMENT, "expires": or_null(MOMENT), "turns": COUNT
 }  # fmt: skip
-CONVERSATION = closed(_TOLD, required=tuple(_TOLD), name="Conversation")
+_EXCERPT = {"turn": COUNT, "before": TEXT, "words": TEXT, "after": TEXT}
+_FOUND = {
+    "description": "Of a search: where the words stand, in the newest turn with them; null where the title has them.",
+    **or_null(closed(_EXCERPT, required=tuple(_EXCERPT), name="ConversationExcerpt")),
+}
+CONVERSATION = closed({**_TOLD, "excerpt": _FOUND}, required=tuple(_TOLD), name="Conversation")
 _RATING = or_null({"type": "string", "enum": ["up", "down"]})
 ASKED = {
     "number": COUNT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT, "contextId": or_null(TEXT),
@@ -65,6 +71,11 @@ CHANGE = closed(
     required=("title",),
     name="ConversationChange",
 )
+_SEARCH = (
+    "Words as they are, in large or small letters, that the title, a question or an answer has. At most 200"
+    " conversations are looked at, of each the newest 500 turns: a page may have fewer than its limit, or none, and a"
+    " `next`."
+)
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
 _NEXT = "Where the next page begins: `next` of the page before."
 
@@ -76,7 +87,8 @@ class ConversationsApi:
         self._serving = serving
         self._limits = limits
         self._check_change, self._check_rating = checker(CHANGE), checker(RATING)
-        self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT)})
+        search = text(200, description=_SEARCH)
+        self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT), "search": search})
         after = {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT}
         self._turns = Parameters({"limit": _LIMIT, "after": after})
 
@@ -86,7 +98,8 @@ class ConversationsApi:
         return [
             Route(
                 method="GET", path="/conversations", handler=self.list, scope="query",
-                name="listConversations", summary="List your conversations, the last changed first.",
+                name="listConversations",
+                summary="List your conversations, the last changed first, or those that have some words.",
                 query=self._list.properties, answer=LIST, errors=(400,),
             ),
             Route(
@@ -126,15 +139,19 @@ class ConversationsApi:
         """List the next conversations."""
         asked = self._list.read(request)
         limit = asked.get("limit", 100)
-        who = identity(request)
-        found = await self._serving.seen_by(who.viewer).conversations(
-            who.owner, after=_place(asked.get("after")), limit=limit + 1
-        )
+        who, after, words = identity(request), _place(asked.get("after")), asked.get("search", "").strip()
+        view = self._serving.seen_by(who.viewer)
+        if words:
+            hits, place = await view.search_conversations(words, who.owner, after=after, limit=limit)
+            return web.json_response(
+                {"conversations": [_found_json(each) for each in hits], "next": place and _cursor(place)}
+            )
+        found = await view.conversations(who.owner, after=after, limit=limit + 1)
         page = found[:limit]
         return web.json_response(
             {
                 "conversations": [_conversation_json(each) for each in page],
-                "next": _cursor(page[-1]) if len(found) > limit else None,
+                "next": _cursor(page[-1].place) if len(found) > limit else None,
             }
         )
 
@@ -238,8 +255,8 @@ def turn_absence_told(name: str, turn: str) -> Iterator[None]:
         raise Failure(404, "turn_not_found", said, words=str(error)) from error
 
 
-def _cursor(conversation: Conversation) -> str:
-    changed, key = conversation.place
+def _cursor(place: tuple[float, int]) -> str:
+    changed, key = place
     return f"{changed!r}_{key}"
 
 
@@ -265,6 +282,11 @@ def _conversation_json(conversation: Conversation) -> dict[str, Any]:
         "expires": conversation.expires,
         "turns": conversation.turns,
     }
+
+
+def _found_json(found: FoundConversation) -> dict[str, Any]:
+    excerpt = None if found.excerpt is None else asdict(found.excerpt)
+    return {**_conversation_json(found.conversation), "excerpt": excerpt}
 
 
 def _turn_json(turn: Turn) -> dict[str, Any]:

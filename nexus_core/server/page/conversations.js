@@ -6,17 +6,18 @@ import { sure } from "./dialogs.js";
 import { $, alone, counted, el, route, trying, when } from "./dom.js";
 import { Paged } from "./paged.js";
 
-const SEARCHED = 8; // Fewer are seen at once.
+const PAUSE_MS = 250; // After the last letter that is written, before it is searched for.
 
 let list;
 let opened = "";
+let pause = 0;
 
 export function begin() {
-  list = new Paged("conversations", async (after) => {
-    const { conversations, next } = await call("GET", `/conversations?limit=100${after}`);
-    return { next, rows: () => conversations.map(row), drawn };
+  list = new Paged("conversations", page);
+  $("conversation-words").addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(() => list.show(), PAUSE_MS);
   });
-  $("conversation-words").addEventListener("input", find);
   $("import").addEventListener("change", async () => {
     const { take } = await files();
     const said = await take($("import").files);
@@ -32,27 +33,32 @@ export function refresh(id = opened) {
   return list.show();
 }
 
-function drawn() {
-  const found = $("conversations").children.length;
-  $("conversation-words").hidden = found < SEARCHED;
-  if (!found) $("conversations-said").replaceChildren("There is none yet: a question begins one.");
-  find();
+const words = () => $("conversation-words").value.trim();
+
+// One look of the server goes through so many conversations at most: it may find none, and there may be more.
+async function page(after) {
+  const wanted = words();
+  const search = wanted && `&search=${encodeURIComponent(wanted)}`;
+  let told = await call("GET", `/conversations?limit=100${search}${after}`);
+  while (!told.conversations.length && told.next !== null && wanted === words()) {
+    told = await call("GET", `/conversations?limit=100${search}&after=${encodeURIComponent(told.next)}`);
+  }
+  return { next: told.next, rows: () => told.conversations.map(row), drawn };
 }
 
-function find() {
-  const words = $("conversation-words").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = [...$("conversations").children];
-  const has = (line, word) => line.querySelector("bdi").textContent.toLowerCase().includes(word);
-  for (const line of rows) line.hidden = !words.every((word) => has(line, word));
-  if (words.length) $("conversations-said").replaceChildren(rows.every((line) => line.hidden) ? "None of these: try other words, or More." : "");
+function drawn() {
+  const found = $("conversations").children.length;
+  $("conversation-words").hidden = !found && !words();
+  if (!found) $("conversations-said").replaceChildren(words() ? "None has these words, as they are, in its title, questions or answers." : "There is none yet: a question begins one.");
 }
 
 const path = (id) => `/conversations/${encodeURIComponent(id)}`;
 
 function row(conversation) {
-  const { id, title, turns, changed } = conversation;
+  const { id, title, turns, changed, excerpt } = conversation;
   const { pipeline, contextId } = chosen();
-  const link = el("a", { href: route("ask", pipeline, contextId, id) }, alone(title || id), el("span", { class: "hint" }, `${counted(turns, "question")} · ${when(changed)}`));
+  const link = el("a", { href: route("ask", pipeline, contextId, id) }, alone(title || id), el("span", { class: "hint" }, `${counted(turns, "question")} · ${when(changed)}`),
+    excerpt ? el("span", { class: "hint excerpt", dir: "auto" }, excerpt.before, el("mark", {}, excerpt.words), excerpt.after) : null);
   if (id === opened) link.setAttribute("aria-current", "true");
   const line = el("li", {}, link,
     act("delete", `Delete ${title || id}`, "×", () => remove(line, conversation)),
@@ -76,13 +82,12 @@ function rename(line, conversation) {
     form.onsubmit = field.onblur = null;
     form.parentElement.replaceWith(drawn);
     if (focus) drawn.querySelector(".rename").focus();
-    find();
   };
   const form = el("form");
   form.onsubmit = (event) => {
     event.preventDefault();
     field.onblur = null;
-    trying("conversations-said", async () => again(await call("PATCH", path(id), { title: field.value }), true));
+    trying("conversations-said", async () => again({ ...conversation, ...await call("PATCH", path(id), { title: field.value }) }, true));
   };
   field.onkeydown = (event) => {
     if (event.key !== "Escape") return;

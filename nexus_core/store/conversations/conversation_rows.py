@@ -159,14 +159,14 @@ def find_row(connection: SqlConnection, owner: str, id: str, now: float) -> Conv
 def _get(connection: SqlConnection, owner: str, id: str, now: float) -> Conversation:
     found = find_row(connection, owner, id, now)
     if found is None:
-        ids = [each.id for each in _list(connection, owner, now, (inf, 0), 1000)]
+        ids = [each.id for each in list_rows(connection, owner, now, (inf, 0), 1000)]
         raise UsageError(f"there is no conversation {id!r}, or it has expired{did_you_mean(id, ids)}")
     return found
 
 
 def get_seen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> Conversation:
     """Return a conversation as somebody may see it; UsageError where there is none."""
-    return _as_seen(connection, _get(connection, owner, id, now), hidden)
+    return _seen(connection, _get(connection, owner, id, now), hidden)
 
 
 def list_seen(
@@ -178,21 +178,25 @@ def list_seen(
     hidden: Hidden | None,
 ) -> tuple[Conversation, ...]:
     """Return the next conversations, the last changed first, as somebody may see them."""
-    return tuple(_as_seen(connection, each, hidden) for each in _list(connection, owner, now, after, limit))
+    return tuple(_seen(connection, each, hidden) for each in list_rows(connection, owner, now, after, limit))
 
 
-def _as_seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
+def _seen(connection: SqlConnection, row: Conversation, hidden: Hidden | None) -> Conversation:
+    return row if hidden is None else as_seen(row, hidden(connection, row.key))
+
+
+def as_seen(row: Conversation, unseen: HiddenTurns) -> Conversation:
     """Return a conversation without what is hidden of it, of which a title that was given may tell anything."""
-    unseen = hidden(connection, row.key) if hidden is not None else HiddenTurns()
     if not unseen:
         return row
     title = "" if 1 in unseen.numbers or row.is_renamed else row.title
     return evolve(row, turns=row.turns - len(unseen.numbers), title=title)
 
 
-def _list(
+def list_rows(
     connection: SqlConnection, owner: str | None, now: float, after: tuple[float, int], limit: int
 ) -> tuple[Conversation, ...]:
+    """Return the next conversations as they are kept, the last changed first: of an owner, or with `None` of all."""
     rest = f"{_ALIVE} AND (changed, key) < (?, ?) ORDER BY changed DESC, key DESC LIMIT ?"
     if owner is None:
         rows = connection.execute(f"{_CONVERSATION} WHERE {rest}", (now, *after, limit))

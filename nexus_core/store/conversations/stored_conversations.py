@@ -38,6 +38,7 @@ from nexus_core.store.conversations.conversation_files import (
     read_conversations,
 )
 from nexus_core.store.conversations.conversation_rows import Hidden
+from nexus_core.store.conversations.conversation_search import FoundConversation, search
 from nexus_core.store.conversations.share_links import StoredShareLinks
 from nexus_core.store.conversations.turn_sources import TurnVisibility, imported_json, sources_json
 from nexus_core.store.records import checked_name
@@ -193,6 +194,27 @@ class StoredConversations:
         place, hidden = after or (inf, 0), self._hidden(viewer)
         return await self._threads.read(rows.list_seen, owner, self._clock(), place, _checked_limit(limit), hidden)
 
+    async def search(
+        self,
+        words: str,
+        *,
+        owner: str = "",
+        after: tuple[float, int] | None = None,
+        limit: int = 100,
+        viewer: Viewer | None = None,
+    ) -> tuple[tuple[FoundConversation, ...], tuple[float, int] | None]:
+        """Return an owner's conversations with words in their title, a question or an answer, the last changed first.
+
+        The words are looked for as they are, in large or small letters. 200 conversations at most are looked at, of
+        each its newest 500 turns, and also returned is the place after which the next search goes on, `None` at the
+        end: fewer than `limit`, or none, may have been found until there.
+        """
+        _check_owner(owner)
+        if not words or "\0" in words:
+            return (), None
+        place, hidden = after or (inf, 0), self._hidden(viewer)
+        return await self._threads.read(search, owner, self._clock(), words, place, _checked_limit(limit), hidden)
+
     async def turns(
         self, id: str, *, owner: str = "", after: int = 0, limit: int = 100, viewer: Viewer | None = None
     ) -> tuple[Turn, ...]:
@@ -301,6 +323,10 @@ class StoredConversations:
 
 def _check(id: object, owner: object) -> None:
     checked_name(id, "the id of a conversation")
+    _check_owner(owner)
+
+
+def _check_owner(owner: object) -> None:
     if owner != "":
         checked_name(owner, "the owner of a conversation")
 

@@ -12,6 +12,7 @@ import pytest
 
 from nexus_core import ModelNotFoundError, Store
 from nexus_core.server.access.identity import Identity
+from nexus_core.store.conversations import conversation_search
 
 pytestmark = pytest.mark.slow
 
@@ -216,3 +217,47 @@ async def test_a_turn_is_asked_again_at_two_servers_at_once(start: Start, fakes:
         assert [each["version"] for each in told["versions"]] == [*range(1, 10)]
         assert {each["id"] for each in told["versions"]} == {old, *ids}
         assert len((await running.call("GET", f"{PATH}/monday"))[1]["turns"]) == 1
+
+
+async def found(running: Running, **params: Any) -> tuple[list[tuple[str, str | None]], str | None]:
+    """Return the ids that a search finds, each with its excerpt in one text, and where the next page begins."""
+    _, told = await running.call("GET", PATH, params=params)
+    hits = [(each["id"], each["excerpt"]) for each in told["conversations"]]
+    joined = [(id, each and f"{each['before']}({each['words']}){each['after']}") for id, each in hits]
+    return joined, told["next"]
+
+
+async def test_conversations_are_searched(running: Running) -> None:
+    """In titles, questions and answers, literally and in any case; hits tell where the words stand."""
+    talks = running.store.conversations
+    told = {"model": "m"}
+    await talks.add("a", query="Wie viel Urlaub?", answer="Über 28 Tage, 100% bezahlt\nim Jahr.", run_id="1", **told)
+    await talks.add("b", query="Trains?", answer="x" * 50 + " 100 of under_score " + "y" * 200, run_id="2", **told)
+    await talks.add("b", query="Later?", answer="No.", run_id="3", **told)
+    await talks.rename("b", "Bahn \\ÜBER Köln")
+    for words, hits in (
+        ("100%", [("a", "Über 28 Tage, (100%) bezahlt im Jahr.")]),
+        ("r_S", [("b", f"…{'x' * 28} 100 of unde(r_s)core {'y' * 115}…")]),
+        ("über", [("b", None), ("a", "(Über) 28 Tage, 100% bezahlt im Jahr.")]),
+        ("\\ü", [("b", None)]),
+        (" urlaub ", [("a", None)]),
+        ("nothing", []),
+        ("a\0", []),
+    ):
+        assert await found(running, search=words) == (hits, None), words
+    first, after = await found(running, search="100", limit="1")
+    assert ([id for id, _ in first], after is None) == (["b"], False)
+    assert [id for id, _ in (await found(running, search="100", limit="1", after=str(after)))[0]] == ["a"]
+    assert (await running.call("GET", PATH, params={"search": "x" * 201}))[0] == 400
+
+
+async def test_a_search_looks_at_a_bounded_number_of_conversations(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may find none, and tells where to go on."""
+    for name in ("a", "b", "c"):
+        await running.store.conversations.add(name, query=f"{name}?", answer="Yes.", model="m", run_id=name)
+    monkeypatch.setattr(conversation_search, "LOOKED_AT", 2)
+    none, after = await found(running, search="a?")
+    assert (none, await found(running, search="a?", after=str(after))) == ([], ([("a", None)], None))
+    assert await found(running, search="b?") == ([("b", None)], after)

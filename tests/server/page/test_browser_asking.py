@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -208,18 +209,28 @@ SAVED = """{
 
 
 async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None:
-    """The sidebar finds them by words of their titles, and saves one as a Markdown file."""
+    """The sidebar finds them by words of titles, questions and answers, shows where, and saves one as a file."""
     for number in range(9):
-        told = {"query": f"Question {number}?", "answer": "**Yes** [1].", "model": "main", "run_id": f"{number}"}
+        told = {
+            "query": f"Question {number}?",
+            "answer": "**Yes** [1]." + " <i>Ärzte</i> too" * (number == 4),
+            "model": "main",
+            "run_id": f"{number}",
+        }
         await running.store.conversations.add(f"c{number}", **told)
     await tab.size(1440, 900)
     await ready(tab, running)
     await tab.until("document.querySelectorAll('#conversations li').length === 9")
-    await tab.write("#conversation-words", "question 7")
-    shown = "[...document.querySelectorAll('#conversations li:not([hidden]) bdi')].map((each) => each.textContent)"
-    assert await tab.run(shown) == ["Question 7?"]
+    shown = "[...document.querySelectorAll('#conversations bdi')].map((each) => each.textContent).join()"
+    for words, title, excerpt in (("i>ärzte", "Question 4?", "**Yes** [1]. <i>Ärzte</i> too"), ("none of it", "", ""),
+                                  ("question 7", "Question 7?", "")):  # fmt: skip
+        await tab.run("document.querySelector('#conversation-words').select()")
+        await tab.write("#conversation-words", words)
+        await tab.until(f"{shown} === {json.dumps(title)}")
+        assert await tab.text("#conversations .excerpt") == excerpt
+    assert await tab.text("#conversations .excerpt mark") == ""
     await tab.run(SAVED)
-    await tab.click("#conversations li:not([hidden]) .export")
+    await tab.click("#conversations .export")
     text = await tab.until("window.saved")
     seen = re.sub("^<!-- .* -->\n", "", text, flags=re.MULTILINE)
     assert seen == "# Question 7?\n\n## Question 7?\n\n**Yes** [1].\n\n"
