@@ -58,6 +58,8 @@ class RecalledHistory(Value):
     """The number of the last turn that there was."""
     begun: float | None = None
     """When the conversation began, in seconds since the epoch; `None` where there was none."""
+    follows: str | None = None
+    """The run of the turn that was the last then, after which its own is asked; `None` where there was none."""
 
 
 @runtime_checkable

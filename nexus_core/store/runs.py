@@ -22,7 +22,7 @@ from nexus_core.store.access.approvals import StoredApprovals
 from nexus_core.store.contexts import everything
 from nexus_core.store.conversations.conversation_rows import find_row
 from nexus_core.store.conversations.turn_sources import TurnVisibility
-from nexus_core.store.conversations.turn_versions import number_of
+from nexus_core.store.conversations.turn_versions import kept_number
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.search.search import ContextSearch
 from nexus_core.store.usage import KEEP_DAYS, DailyUsage
@@ -237,7 +237,7 @@ def _get(
 
 
 def _sees_turn(connection: SqlConnection, key: int, run: StoredRun, visibility: TurnVisibility) -> bool:
-    number = number_of(connection, key, run.id)
+    number = kept_number(connection, key, run.id)
     hidden = visibility.hidden(connection, key)
     return number is not None and number not in hidden.numbers and run.id not in hidden.versions
 

@@ -198,6 +198,11 @@ class StoreView:
         """Return the versions of a turn that may be seen, the newest last; raises UsageError where there is none."""
         return await self._store.conversations.versions(id, run_id, owner=owner, viewer=self._viewer)
 
+    async def show_version(self, id: str, owner: str, run_id: str) -> Conversation:
+        """Go back to a version of a turn, and return the conversation; raises UsageError where there is none."""
+        await self._store.conversations.show_version(id, run_id, owner=owner, viewer=self._viewer)
+        return await self.conversation(id, owner)
+
     async def rename_conversation(self, id: str, owner: str, title: str | None) -> Conversation:
         """Give a conversation a title, and return it; raises UsageError where there is none."""
         await self._store.conversations.rename(id, title, owner=owner)

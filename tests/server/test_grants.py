@@ -243,7 +243,7 @@ async def test_every_route_that_shows_something_is_asked(running: Running) -> No
     }
     assert left == {
         "DELETE /conversations/{conversationId}", "PATCH /conversations/{conversationId}", "DELETE /runs/{runId}",
-        "PUT /conversations/{conversationId}/turns/{turnId}/rating",
+        "PUT /conversations/{conversationId}/turns/{turnId}/rating", "PUT /conversations/{conversationId}/branch",
         "POST /conversations", "PUT /conversations/{conversationId}/link",
         "DELETE /conversations/{conversationId}/link",
         "DELETE /v1/responses/{responseId}", "POST /v1/responses/{responseId}/cancel",
@@ -403,7 +403,8 @@ async def test_a_withdrawn_grant_hides_what_was_kept(
             assert json.loads((await guarded.ask("hr", "GET", path))[1]) == {"conversations": [], "next": None}
         status, told_of, _ = await guarded.ask("hr", "PUT", place, json={"rating": "up"})
         assert (status, json.loads(told_of)["code"]) == (404, "turn_not_found")
-        for method, path, more in (("GET", versions, {}), ("POST", "/api/queries", {"json": anew})):
+        branch = ("PUT", "/api/conversations/talk/branch", {"json": {"turnId": old}})
+        for method, path, more in (("GET", versions, {}), branch, ("POST", "/api/queries", {"json": anew})):
             status, told_of, _ = await guarded.ask("hr", method, path, **more)
             assert (status, json.loads(told_of)["code"]) in ((404, "turn_not_found"), (404, "context_not_found"))
         assert json.loads(told)["conversation"]["title"] == ""

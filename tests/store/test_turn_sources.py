@@ -132,7 +132,7 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
         now[0] += 3600
         for name in ("t", "u"):
             await kept.add_turn(seen, name, run_id="4", items=packed(plain), **turn)
-        assert [each.run_id for each in await kept.turns("t", viewer=seen)] == ["1b", "2", "3", "4"]
+        assert [each.run_id for each in await kept.turns("t", viewer=seen)] == ["1b", "3", "4"]
         assert [each.run_id for each in await kept.turns("t", viewer=none)] == [
             "1b"
         ]  # the last had the third before it
@@ -143,7 +143,13 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
             with pytest.raises(UsageError, match="no turn of the run"):
                 await kept.history_before(none, "t", run)
         shared = await kept.links.open(token, viewer=seen)
-        assert ([each.run_id for each in shared.turns], shared.is_partial) == (["2"], True)
+        assert (shared.turns, shared.is_partial) == ((), True)
+        await kept.show_version("t", "1", viewer=seen)
+        assert [each.run_id for each in await kept.turns("t", viewer=seen)] == ["1", "2"]
+        assert await kept.turns("t", viewer=none) == ()
+        await kept.show_version("t", "1b", viewer=none)
+        with pytest.raises(UsageError, match="no turn of the run"):
+            await kept.show_version("t", "1", viewer=none)
 
 
 async def test_what_a_prompt_held_is_what_its_run_has_read(tmp_path: Path) -> None:

@@ -38,8 +38,10 @@ ASKED = {
     "contextItems": array(PASSAGE),
 }  # fmt: skip
 """Of a turn what anybody is told who may read it; the passages are those that the answer cites."""
-_VERSION = {**COUNT, "description": "How often it was asked, this time included."}
-_TURN = {**ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT), "version": _VERSION}
+_VERSION = {**COUNT, "description": "Which of its versions it is: each time that it was asked again made one."}
+_TURN = {
+    **ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT), "version": _VERSION, "versions": COUNT
+}  # fmt: skip
 TURN = closed(_TURN, required=tuple(_TURN), name="ConversationTurn")
 _TURNS = array(TURN)
 VERSIONS = closed({"versions": _TURNS}, required=("versions",), name="TurnVersions")
@@ -71,6 +73,7 @@ CHANGE = closed(
     required=("title",),
     name="ConversationChange",
 )
+BRANCH = closed({"turnId": text()}, required=("turnId",), name="ShownVersion")
 _SEARCH = (
     "Words as they are, in large or small letters, that the title, a question or an answer has. At most 200"
     " conversations are looked at, of each the newest 500 turns: a page may have fewer than its limit, or none, and a"
@@ -87,6 +90,7 @@ class ConversationsApi:
         self._serving = serving
         self._limits = limits
         self._check_change, self._check_rating = checker(CHANGE), checker(RATING)
+        self._check_branch = checker(BRANCH)
         search = text(200, description=_SEARCH)
         self._list = Parameters({"limit": _LIMIT, "after": text(100, description=_NEXT), "search": search})
         after = {"type": "integer", "minimum": 0, "maximum": 2**62, "description": _NEXT}
@@ -126,8 +130,13 @@ class ConversationsApi:
             Route(
                 method="GET", path=f"{one}/turns/{{turnId}}/versions", handler=self.versions, scope="query",
                 name="listTurnVersions",
-                summary="List what a turn was before it was asked again, and what it is now, the newest last.",
+                summary="List the versions of a turn that was asked again, the newest last.",
                 answer=VERSIONS, errors=(404,),
+            ),
+            Route(
+                method="PUT", path=f"{one}/branch", handler=self.show_version, scope="query", name="showTurnVersion",
+                summary="Go back to a version of a turn: it and what had followed it are the conversation again.",
+                body=BRANCH, answer=CONVERSATION, errors=(404,),
             ),
             Route(
                 method="DELETE", path=one, handler=self.delete, scope="query",
@@ -220,6 +229,17 @@ class ConversationsApi:
             found = await view.turn_versions(name, who.owner, turn)
         return web.json_response({"versions": [_turn_json(each) for each in found]})
 
+    async def show_version(self, request: web.Request) -> web.Response:
+        """Go back to a version of a turn."""
+        turn = self._check_branch(await read_json(request, self._limits))["turnId"]
+        name, who = request.match_info["conversationId"], identity(request)
+        view = self._serving.seen_by(who.viewer)
+        with conversation_absence_told(name):
+            await view.conversation(name, who.owner)
+        with turn_absence_told(name, turn):
+            changed = await view.show_version(name, who.owner, turn)
+        return web.json_response(_conversation_json(changed))
+
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a conversation."""
         name, who = request.match_info["conversationId"], identity(request)
@@ -296,6 +316,7 @@ def _turn_json(turn: Turn) -> dict[str, Any]:
         "rating": turn.rating,
         "comment": turn.comment,
         "version": turn.version,
+        "versions": turn.versions,
     }
 
 

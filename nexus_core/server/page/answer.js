@@ -36,6 +36,17 @@ export class Turn {
     this.node.remove();
   }
 
+  // Takes away what stands after it, and returns that.
+  cut() {
+    this.trouble?.remove();
+    const rest = [];
+    for (let next = this.node.nextSibling; next; next = this.node.nextSibling) {
+      rest.push(next);
+      next.remove();
+    }
+    return rest;
+  }
+
   get isSeen() {
     return this.node.isConnected;
   }
@@ -83,7 +94,7 @@ export class Turn {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
     const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this) }, "Ask again") : "";
     const [tools, how] = more;
-    const [thumbs, why] = this.place && this.version === this.versions ? this.#thumbs() : [[], null]; // An earlier answer is rated as it was.
+    const [thumbs, why] = this.place ? this.#thumbs() : [[], null];
     this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, ...this.#steps(), copy, again, ...thumbs, tools ?? ""), why, how].filter(Boolean));
   }
 

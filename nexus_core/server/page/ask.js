@@ -96,14 +96,29 @@ function leave() {
   $("editing").hidden = true;
 }
 
-// Shows what was answered before, or after, in the place of a turn.
+// Goes back to what was answered before, or on to what was after, with all that followed it: further questions, too.
 async function step(turn, by) {
   const [id, run] = turn.place;
+  if (running) return;
+  const path = `/conversations/${encodeURIComponent(id)}`;
   try {
-    const { versions } = await call("GET", `/conversations/${encodeURIComponent(id)}/turns/${encodeURIComponent(run)}/versions`);
+    const { versions } = await call("GET", `${path}/turns/${encodeURIComponent(run)}/versions`);
     const at = Math.min(versions.length - 1, Math.max(0, versions.findIndex((each) => each.id === run) + by));
-    const shown = told(id, versions[at], { version: at + 1, versions: versions.length, instead: turn });
+    await call("PUT", `${path}/branch`, { turnId: versions[at].id });
+    if (!turn.isSeen) return;
+    leave();
+    turn.cut();
+    const shown = told(id, versions[at], { instead: turn });
     await shown.show(versions[at].response);
+    for (let after = versions[at].number; after !== null;) {
+      const page = await call("GET", `${path}?limit=200&after=${after}`);
+      for (const each of page.turns) {
+        if (!shown.isSeen) return;
+        await told(id, each).show(each.response);
+      }
+      after = page.next;
+    }
+    refresh(id);
     const steps = [...shown.node.querySelectorAll(".step")];
     (by < 0 ? steps : steps.reverse()).find((each) => !each.disabled)?.focus();
   } catch (error) {
@@ -112,8 +127,8 @@ async function step(turn, by) {
 }
 
 // A turn as the server tells it.
-const told = (conversationId, { id, query, contextId, contextItems: passages, rating, comment, version }, more = {}) =>
-  new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [conversationId, id], version, ...more });
+const told = (conversationId, { id, query, contextId, contextItems: passages, rating, comment, version, versions }, more = {}) =>
+  new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [conversationId, id], version, versions, ...more });
 
 async function resume(id) {
   renew();
@@ -158,6 +173,7 @@ async function send(again) {
   conversation ??= newId();
   const controller = (running = new AbortController());
   const old = again ?? edited;
+  const rest = old?.place ? old.cut() : []; // What followed it is kept with it, and comes back with it.
   const turn = new Turn(query, { ...acts, instead: old, version: old?.place ? old.versions + 1 : 1, contextId: isStored() ? where.contextId : "", files: again === undefined ? attached.names() : [] });
   if (again === undefined) {
     leave();
@@ -184,7 +200,7 @@ async function send(again) {
     await turn.finish();
     if (turn.isSeen) kept = conversation === end.conversationId;
   } catch (error) {
-    await failed(turn, error, again ? "" : query, old);
+    await failed(turn, error, again ? "" : query, old, rest);
   } finally {
     approvals.close();
     if (running === controller) {
@@ -214,13 +230,14 @@ function busy(is) {
 }
 
 // The old answer is there still.
-async function failed(turn, error, query, old) {
+async function failed(turn, error, query, old, rest) {
   const isStopped = error.name === "AbortError";
   await turn.fail(error, isStopped);
   if (!turn.isSeen) return;
   if (old?.place) {
     turn.asked.replaceWith(old.asked, old.node);
     old.trouble = turn.node;
+    $("thread").append(...rest);
   }
   if (query && !$("query").value) {
     if (old?.place) edit(old);

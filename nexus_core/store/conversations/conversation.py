@@ -86,7 +86,9 @@ class Turn(Value):
     passages: tuple[CitedPassage, ...] = ()
     """Those that the answer cites, 20 at most, as they were then."""
     version: int = 1
-    """How often it was asked, this time included; the versions before are kept."""
+    """Which of its versions it is, from 1: each time that it was asked again made one."""
+    versions: int = 1
+    """How many there are."""
 
 
 def checked_ttl(seconds: float | None) -> float | None:

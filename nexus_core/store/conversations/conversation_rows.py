@@ -17,7 +17,18 @@ from nexus_core.store.conversations.cited_passages import read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
 from nexus_core.store.conversations.conversation_files import ImportedConversation
 from nexus_core.store.conversations.turn_sources import HiddenTurns
-from nexus_core.store.conversations.turn_versions import COLUMNS, VERSIONS, number_of, replace
+from nexus_core.store.conversations.turn_versions import (
+    BESIDE,
+    COLUMNS,
+    VERSION,
+    VERSIONS,
+    find_shown,
+    keep_aside,
+    kept_number,
+    leave,
+    show_branch,
+    shown_number,
+)
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.toolkit.suggest import did_you_mean
 
@@ -34,7 +45,7 @@ _CONVERSATION = (
     " WHERE conversation_key = conversations.key AND number = 1), title "
     "FROM conversations"
 )
-_TURN = f"SELECT {COLUMNS}, 1 + {VERSIONS} FROM turns WHERE conversation_key = ?"
+_TURN = f"SELECT {COLUMNS}, {VERSION}, {VERSIONS} FROM turns WHERE conversation_key = ?"
 Hidden = Callable[[SqlConnection, int], HiddenTurns]
 """Returns what of the turns of a conversation, by its key, is hidden from whoever looks."""
 _ALIVE = "(expires IS NULL OR expires > ?)"
@@ -73,20 +84,26 @@ def read_history(
         if limit <= 0:
             break
     return RecalledHistory(
-        messages=tuple(reversed(found)), unseen=unseen, last=conversation.turns, begun=conversation.created
-    )
+        messages=tuple(reversed(found)), unseen=unseen, last=conversation.turns, begun=conversation.created,
+        follows=find_shown(connection, conversation.key, conversation.turns),
+    )  # fmt: skip
 
 
 def find_unseen(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> tuple[int, ...]:
     """Return the numbers of the turns of a conversation, if it is there, that are hidden."""
+    return tuple(sorted(find_hidden(connection, owner, id, now, hidden).numbers))
+
+
+def find_hidden(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> HiddenTurns:
+    """Return what of the turns of a conversation, if it is there, is hidden."""
     row = find_row(connection, owner, id, now)
-    return () if row is None or hidden is None else tuple(sorted(hidden(connection, row.key).numbers))
+    return HiddenTurns() if row is None or hidden is None else hidden(connection, row.key)
 
 
 def get_number(connection: SqlConnection, owner: str, id: str, now: float, run_id: str, hidden: Hidden | None) -> int:
-    """Return the number of the turn that a run has made, or a version of it; UsageError where none is seen."""
+    """Return the number of the turn that is shown of which a run has made a version; UsageError where none is seen."""
     key = _get(connection, owner, id, now).key
-    number = number_of(connection, key, run_id)
+    number = shown_number(connection, key, run_id)
     if number is None or (hidden is not None and number in hidden(connection, key).numbers):
         raise _no_turn(id, run_id)
     return number
@@ -103,23 +120,28 @@ def add_turn(
     now: float,
     turn: tuple[str | None, ...],
     replaces: str | None = None,
+    follows: str | None = None,
 ) -> int:
     """Keep a turn, and return its number; of a run that is kept already nothing is written.
 
-    It takes the place of the turn that a run has made, whichever version is the newest by now; where that turn is gone
-    meanwhile, it comes after all others.
+    It takes the place of the turn that the run `replaces` has made, whichever version is shown by now, and those after
+    that one leave with it. Else it comes after all others. Where what it replaces, or the turn of the run that it
+    `follows`, is shown no more, it is kept there, and not shown either.
     """
     _forget(connection, owner, id, now)
     row = find_row(connection, owner, id, now) or _begin(connection, owner, id, now, read_default_ttl(connection))
-    known = number_of(connection, row.key, str(turn[0]))
+    known = kept_number(connection, row.key, str(turn[0]))
     if known is not None:
         return known
-    number = number_of(connection, row.key, replaces) if replaces is not None else None
-    last = row.turns
+    number = None if replaces is None else shown_number(connection, row.key, replaces)
+    other, last, aside = replaces or follows, row.turns, None
     if number is not None:
-        replace(connection, row.key, number, now, turn)
-    else:
-        number = last = row.turns + 1
+        leave(connection, row.key, number, now)
+        last = number
+    elif other is not None:
+        aside = keep_aside(connection, row.key, other, now, turn, beside=replaces is not None)
+    if aside is None:
+        number = last = number or row.turns + 1
         connection.execute(
             "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, sources,"
             " passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -129,7 +151,7 @@ def add_turn(
         "UPDATE conversations SET turns = ?, changed = ?, expires = ? + ttl_s WHERE key = ?",
         (last, now, now, row.key),
     )
-    return number
+    return last if aside is None else aside
 
 
 def make(
@@ -276,13 +298,29 @@ def read_versions(
     """Return the versions of a turn that somebody may see, the newest last; UsageError where they see none of it."""
     number = get_number(connection, owner, id, now, run_id, hidden)
     key = _get(connection, owner, id, now).key
-    rows = connection.execute(
-        f"SELECT {COLUMNS}, version FROM replaced_turns WHERE conversation_key = ? AND number = ? ORDER BY version",
+    shown = _turn(connection.execute(f"{_TURN} AND number = ?", (key, number)).fetchone())
+    others = connection.execute(
+        f"SELECT {COLUMNS}, version, version FROM replaced_turns AS other WHERE conversation_key = ? AND number = ?"
+        f" AND {BESIDE} ORDER BY version",
         (key, number),
     )
+    every = [*map(_turn, others)]
+    every.insert(shown.version - 1, shown)
     unseen = hidden(connection, key).versions if hidden is not None else ()
-    earlier = [each for each in map(_turn, rows) if each.run_id not in unseen]
-    return (*earlier, _turn(connection.execute(f"{_TURN} AND number = ?", (key, number)).fetchone()))
+    numbered = [evolve(each, version=place, versions=len(every)) for place, each in enumerate(every, 1)]
+    return tuple(each for each in numbered if each.run_id not in unseen)
+
+
+def show_version(connection: SqlConnection, owner: str, id: str, now: float, run_id: str, unseen: HiddenTurns) -> None:
+    """Show the version that a run has made of a turn, with what had followed it; UsageError where none is seen."""
+    key = _get(connection, owner, id, now).key
+    number = shown_number(connection, key, run_id)
+    if number is None or run_id in unseen.versions:
+        raise _no_turn(id, run_id)
+    if find_shown(connection, key, number) == run_id:
+        return
+    last = show_branch(connection, key, run_id, now)
+    connection.execute("UPDATE conversations SET turns = ? WHERE key = ?", (last, key))
 
 
 def rename(connection: SqlConnection, owner: str, id: str, now: float, title: str | None) -> None:
@@ -359,10 +397,10 @@ def _conversation(
     )  # fmt: skip
 
 
-def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None, int]) -> Turn:
-    number, run_id, when, query, answer, model, rating, comment, cited, version = row
+def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None, int, int]) -> Turn:
+    number, run_id, when, query, answer, model, rating, comment, cited, version, versions = row
     context, passages = read_passages(cited)
     return Turn(
         number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
-        comment=comment, context=context, passages=passages, version=version,
+        comment=comment, context=context, passages=passages, version=version, versions=versions,
     )  # fmt: skip

@@ -134,9 +134,10 @@ class StoredConversations:
     ) -> int:
         """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
 
-        What stood there is kept as an earlier version, with its rating. Of several runs that replace one turn, the
-        last one to end stands there. Where the turn is gone meanwhile, the new one comes after all others. `recalled`
-        is what its run remembered, which may be hidden by now; without it, what the viewer may see now.
+        What stood there is kept as an earlier version, with its rating and the turns after it, to which `show_version`
+        goes back. Of several runs that replace one turn, the last one to end stands there. Where the turn is gone
+        meanwhile, the new one comes after all others. `recalled` is what its run remembered, which may be hidden by
+        now; without it, what the viewer may see now. A turn that was asked after one that is shown no more follows it.
         """
         _check(id, owner)
         texts = (run_id, query, answer, model)
@@ -152,7 +153,8 @@ class StoredConversations:
             made_of = [packed.item for packed in items]
             sources = sources_json(contexts, made_of, [*recalled.unseen, *later], granted=granted)
         passages = passages_json(answer, contexts, items)
-        return await self._threads.write(rows.add_turn, owner, id, self._clock(), (*turn, sources, passages), replaces)
+        kept, follows = (*turn, sources, passages), recalled.follows
+        return await self._threads.write(rows.add_turn, owner, id, self._clock(), kept, replaces, follows)
 
     def _hidden(self, viewer: Viewer | None) -> Hidden | None:
         """Return what tells the numbers of the turns that a viewer may not see; `None` where they see all."""
@@ -242,6 +244,17 @@ class StoredConversations:
         """
         _check(id, owner)
         return await self._threads.read(rows.read_versions, owner, id, self._clock(), run_id, self._hidden(viewer))
+
+    async def show_version(self, id: str, run_id: str, *, owner: str = "", viewer: Viewer | None = None) -> None:
+        """Go back to the version of a turn that a run has made: it and what had followed it are the conversation again.
+
+        What stood there is kept likewise. It counts as no change. UsageError where the viewer sees no such version
+        beside the turns that are shown.
+        """
+        _check(id, owner)
+        now = self._clock()
+        unseen = await self._threads.read(rows.find_hidden, owner, id, now, self._hidden(viewer))
+        await self._threads.write(rows.show_version, owner, id, now, run_id, unseen)
 
     async def rename(self, id: str, title: str | None, *, owner: str = "") -> None:
         """Give a conversation a title of at most 200 characters; without one it is called by its first question again.

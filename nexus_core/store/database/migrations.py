@@ -435,7 +435,7 @@ _REMARKS = (
 )
 
 _VERSIONS = (
-    # Turns that were asked again, each as it was until `replaced`; the newest version is in `turns`.
+    # Turns that were asked again, each as it was until `replaced`; the version that is shown is in `turns`.
     """CREATE TABLE replaced_turns (
         conversation_key INTEGER NOT NULL REFERENCES conversations ON DELETE CASCADE,
         number INTEGER NOT NULL,
@@ -455,9 +455,18 @@ _VERSIONS = (
     ) WITHOUT ROWID, STRICT""",
 )
 
+_BRANCHES = (
+    # The run after whose turn one that is shown no more was asked; NULL of the first.
+    """ALTER TABLE replaced_turns ADD COLUMN follows TEXT""",
+    """UPDATE replaced_turns SET follows = (SELECT run_id FROM turns WHERE
+        turns.conversation_key = replaced_turns.conversation_key AND turns.number = replaced_turns.number - 1)""",
+    # Which version of its turn is shown; NULL: the newest.
+    """ALTER TABLE turns ADD COLUMN version INTEGER""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _KEYS, _SKIPPED, _ANSWERS, _LEAN, _ORIGINS, _GRANTS, _MEANING, _SEEN, _LANGUAGES, _REMOVALS, _SIGNED_IN,
     _RUNS, _SERVERS, _SNAPSHOTS, _APPROVALS, _TITLES, _RATINGS, _SHARING, _REMARKS,
-    _VERSIONS,
+    _VERSIONS, _BRANCHES,
 )  # fmt: skip
 """What leads from each version to the next; the version of a file is the number of those it has seen."""

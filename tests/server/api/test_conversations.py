@@ -159,7 +159,7 @@ async def asked_again(running: Running, turn: str, query: str = "Again?", **opti
 
 
 async def test_a_turn_that_is_asked_again_is_replaced(running: Running, fakes: Fakes) -> None:
-    """The model is told the turns before it alone; what was answered before is a version, and later turns stay."""
+    """The model is told the turns before it alone; the old answer is kept with what followed it."""
     main = fakes.connectors["main"]
     main.replies = ["One.", "Two.", "Three.", "Anew."]
     for query in ("First?", "Second?", "Third?"):
@@ -172,12 +172,23 @@ async def test_a_turn_that_is_asked_again_is_replaced(running: Running, fakes: F
     sent = [message.content for message in main.prompts[-1].messages]
     assert [any(word in text for text in sent) for word in ("One.", "Two.", "Three.")] == [True, False, False]
     _, told = await running.call("GET", f"{PATH}/monday")
-    assert [(each["number"], each["query"], each["response"], each["version"]) for each in told["turns"]] == [
-        (1, "First?", "One.", 1), (2, "Again?", "Anew.", 2), (3, "Third?", "Three.", 1),
+    assert [(each["query"], each["response"], each["version"], each["versions"]) for each in told["turns"]] == [
+        ("First?", "One.", 1, 1), ("Again?", "Anew.", 2, 2),
     ]  # fmt: skip
     for turn in (old, answer["id"]):
         status, told = await running.call("GET", f"{PATH}/monday/turns/{turn}/versions")
         assert (status, [each["response"] for each in told["versions"]]) == (200, ["Two.", "Anew."])
+    for turn, words in ((answer["id"], ["One.", "Anew."]), (old, ["One.", "Two.", "Three."])):
+        status, changed = await running.call("PUT", f"{PATH}/monday/branch", json={"turnId": turn})
+        assert (status, changed["turns"]) == (200, len(words))
+        _, told = await running.call("GET", f"{PATH}/monday")
+        assert [each["response"] for each in told["turns"]] == words
+        await running.call("POST", "/api/queries", json=body)
+        sent = [message.content for message in main.prompts[-1].messages]
+        assert [word for word in ("One.", "Two.", "Three.", "Anew.") if any(word in text for text in sent)] == words
+    for path, code in (("monday", "turn_not_found"), ("tuesday", "conversation_not_found")):
+        status, told = await running.call("PUT", f"{PATH}/{path}/branch", json={"turnId": "none"})
+        assert (status, told["code"]) == (404, code)
 
 
 async def test_the_old_answer_stays_until_the_new_one_is_whole(running: Running, fakes: Fakes) -> None:

@@ -94,7 +94,7 @@ class RecordTests(StoreSuite):
                 assert number == 2
             turns = await talks.turns("one", owner="ann")
             assert [(turn.number, turn.run_id, turn.version, turn.rating) for turn in turns] == [
-                (1, "r1", 1, None), (2, "last", 4, None), (3, "r3", 1, None),
+                (1, "r1", 1, None), (2, "last", 4, None),
             ]  # fmt: skip
             for asked in ("r2", "last"):
                 versions = await talks.versions("one", asked, owner="ann")
@@ -102,14 +102,61 @@ class RecordTests(StoreSuite):
                     ("r2", 1, "down"), ("again", 2, None), ("once more", 3, None), ("last", 4, None),
                 ]  # fmt: skip
             assert await talks.add("one", answer="a2", run_id="r2", **told) == 2
-            assert (await talks.get("one", owner="ann")).turns == 3
-            with pytest.raises(UsageError, match="no turn of the run 'r9'"):
-                await talks.history_before(None, "one", "r9", owner="ann")
+            assert (await talks.get("one", owner="ann")).turns == 2
+            for absent in ("r9", "r3"):  # the other is there, after another version
+                with pytest.raises(UsageError, match=f"no turn of the run '{absent}'"):
+                    await talks.history_before(None, "one", absent, owner="ann")
             with pytest.raises(UsageError, match="no conversation"):
                 await talks.versions("one", "r2")
-            assert await talks.replace_turn(None, "one", "gone", answer="a", run_id="r4", **told) == 4
+            assert await talks.replace_turn(None, "one", "gone", answer="a", run_id="r4", **told) == 3
             await talks.delete("one", owner="ann")
             assert await store.read(lambda it: it.execute("SELECT count(*) FROM replaced_turns").fetchone()[0]) == 0
+
+    @looped
+    async def test_what_followed_a_version_is_shown_with_it(self) -> None:
+        """Whoever goes back to a version goes on from there; a run that was begun in another branch is kept in that.
+
+        Fix: move rows between `turns` and `replaced_turns` with `INSERT INTO ... SELECT`, and compare `follows` with
+        `coalesce`.
+        """
+        async with self._store() as store:
+            talks = store.conversations
+            told: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "owner": "ann"}
+
+            async def shown() -> list[str]:
+                turns = await talks.turns("one", owner="ann")
+                assert [turn.number for turn in turns] == [*range(1, len(turns) + 1)]
+                assert (await talks.get("one", owner="ann")).turns == len(turns)
+                return [f"{turn.run_id} {turn.version}/{turn.versions}" for turn in turns]
+
+            for run in ("a", "b", "c"):
+                await talks.add("one", run_id=run, **told)
+            await talks.rate("one", "b", "down", owner="ann")
+            begun = await talks.history_before(None, "one", None, owner="ann")
+            await talks.replace_turn(None, "one", "b", run_id="b2", **told)
+            await talks.add("one", run_id="d", **told)
+            assert await shown() == ["a 1/1", "b2 2/2", "d 1/1"]
+            assert await talks.replace_turn(None, "one", None, run_id="late", recalled=begun, **told) == 4
+            assert await talks.replace_turn(None, "one", "c", run_id="c2", **told) == 3
+            assert await talks.replace_turn(None, "one", "c", run_id="c2", **told) == 3
+            assert await shown() == ["a 1/1", "b2 2/2", "d 1/1"]
+            for absent in ("c", "c2", "late", "x"):
+                with pytest.raises(UsageError, match="no turn of the run"):
+                    await talks.show_version("one", absent, owner="ann")
+            await talks.show_version("one", "b", owner="ann")
+            assert await shown() == ["a 1/1", "b 1/2", "c2 2/2"]
+            assert (await talks.turns("one", owner="ann"))[1].rating == "down"
+            await talks.show_version("one", "c", owner="ann")
+            await talks.show_version("one", "c", owner="ann")
+            assert await shown() == ["a 1/1", "b 1/2", "c 1/2", "late 1/1"]
+            await talks.add("one", run_id="e", **told)
+            await talks.replace_turn(None, "one", "b2", run_id="b3", **told)
+            assert await shown() == ["a 1/1", "b3 3/3"]
+            assert [each.run_id for each in await talks.versions("one", "b", owner="ann")] == ["b", "b2", "b3"]
+            await talks.show_version("one", "b2", owner="ann")
+            assert await shown() == ["a 1/1", "b2 2/3", "d 1/1"]
+            await talks.show_version("one", "b", owner="ann")
+            assert await shown() == ["a 1/1", "b 1/3", "c 1/2", "late 1/1", "e 1/1"]
 
     @looped
     async def test_conversations_expire(self) -> None:
