@@ -85,10 +85,12 @@ class VersionedConversations(Protocol):
         contexts: Sequence[str] = (),
         items: Sequence[PackedItem] = (),
         recalled: RecalledHistory | None = None,
+        files: Sequence[str] = (),
     ) -> int:
         """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
 
-        `recalled` is what its run remembered; without it, what the viewer may see now.
+        `recalled` is what its run remembered; without it, what the viewer may see now. `files` are the names of those
+        that the question was about; it is given where there are some.
         """
 
 

@@ -35,6 +35,8 @@ class ConversationMemory:
     """The one that the caller has chosen; empty where the pipeline's sources are its own."""
     replaces: str | None = None
     """The run whose turn this one's takes the place of; its conversations are versioned."""
+    files: tuple[str, ...] = ()
+    """The names of those that the question is about."""
     _recalled: RecalledHistory | None = field(default=None, init=False)
     """What may be seen can change while the run goes on: what it was made of does not."""
 
@@ -89,6 +91,8 @@ class ConversationMemory:
         keep = partial(kept.add_turn, self.viewer, self.id)
         if isinstance(kept, VersionedConversations):
             keep = partial(kept.replace_turn, self.viewer, self.id, self.replaces, recalled=self._recalled)
+            if self.files:  # those without are kept also where nobody knows of files
+                keep = partial(keep, files=self.files)
         return keep(
             query=answer.query,
             answer=answer.text,

@@ -49,13 +49,16 @@ class RunOptions(TypedDict, total=False):
     """What a caller may ask of a pipeline beside the query."""
 
     items: Sequence[Item]
-    """There before the first step."""
+    """There before the first step. With them no context need be named: then sources whose context the caller chooses
+    are not asked."""
     history: Sequence[Message]
     """The conversation so far."""
     continuation: Sequence[Message]
     """What came after the query: calls of tools that the model asked for, and their results."""
     attachments: Sequence[Part]
     """Images and files that the query is about: they go into the prompt that is answered."""
+    files: Sequence[str]
+    """The names of the files that the query is about, which a conversation keeps with the turn."""
     inputs: Mapping[str, Any] | None
     """By the names that the pipeline declares."""
     model: str | None
@@ -265,10 +268,10 @@ class Pipeline:
     ) -> Answer:
         """Return the whole answer; raises the error of the step that failed, whose `attempts` are those of the run.
 
-        What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `inputs`,
-        `model`, `options`, `conversation_id`, `replaces`, `owner`, `viewer`, `run_id`, `deadline_s`, `approve`,
-        `traceparent`. `on_event` is called with each event as it happens and must not block. Where a conversation could
-        not be written, a StoreError carries the whole answer as `answer`.
+        What else may be asked is in `RunOptions` and `StreamOptions`: `items`, `history`, `attachments`, `files`,
+        `inputs`, `model`, `options`, `conversation_id`, `replaces`, `owner`, `viewer`, `run_id`, `deadline_s`,
+        `approve`, `traceparent`. `on_event` is called with each event as it happens and must not block. Where a
+        conversation could not be written, a StoreError carries the whole answer as `answer`.
         """
         answer = await self._opened().answer(self._request(query, **asked), on_event)
         if answer is None:
@@ -392,6 +395,7 @@ class Pipeline:
         history: Sequence[Message] = (),
         continuation: Sequence[Message] = (),
         attachments: Sequence[Part] = (),
+        files: Sequence[str] = (),
         inputs: Mapping[str, Any] | None = None,
         model: str | None = None,
         options: CallOptions | None = None,
@@ -424,6 +428,7 @@ class Pipeline:
             run_id=run_id or next(self._ids),
             query=query,
             context_id=context_id,
+            asks_items_alone=bool(given) and context_id is None,
             conversation_id=conversation_id,
             owner=owner,
             viewer=viewer,
@@ -435,7 +440,7 @@ class Pipeline:
             attachments=self.check_attachments(tuple(attachments), model) if attachments else (),
             allowance=allow_run(self.name, self._plan.attempts.policy),
         )
-        memory = self._open_conversation(conversation_id, owner, history, context_id, viewer, replaces)
+        memory = self._open_conversation(conversation_id, owner, history, context_id, viewer, replaces, tuple(files))
         return Request(scope=scope, state=state, deadline_s=deadline_s, memory=memory)
 
     def check_attachments(self, attachments: tuple[Part, ...], model: str | None = None) -> tuple[Part, ...]:
@@ -460,6 +465,7 @@ class Pipeline:
         context_id: str | None,
         viewer: Viewer | None,
         replaces: str | None,
+        files: tuple[str, ...],
     ) -> ConversationMemory | None:
         if id is None:
             if replaces is not None:
@@ -483,4 +489,5 @@ class Pipeline:
             viewer=viewer,
             context=context,
             replaces=replaces,
+            files=files,
         )

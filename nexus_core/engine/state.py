@@ -114,6 +114,8 @@ class Scope(RunContext):
     """Over the options of the last generate step."""
     attachments: tuple[Part, ...] = ()
     """For the prompt of the last generate step."""
+    asks_items_alone: bool = False
+    """The caller gives items and names no context: sources whose context is the caller's to choose have none."""
     is_heard: bool = True
     """Whether somebody listens to the events of the run."""
     fresh: bool = False

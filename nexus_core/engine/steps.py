@@ -11,6 +11,7 @@ from attrs import define, evolve, field, frozen
 
 from nexus_core import structured
 from nexus_core.contract.errors import RankerError, SourceError
+from nexus_core.contract.optional_protocols import ContextSource
 from nexus_core.contract.protocols import Ranker, Source, Template
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
@@ -126,6 +127,8 @@ class Gather:
 
     async def find(self, state: State, scope: Scope) -> tuple[Sequence[Item] | Ranking, str]:
         """Return what the source has that the caller may see, and what was searched for if not the query."""
+        if scope.asks_items_alone and isinstance(self.source, ContextSource) and self.source.takes_context:
+            return (), state.searched
         with PluginGuard(f"source {self.name!r}", SourceError):
             await self.resources.open(self.source)
             items = self._filtered(await self.source.gather(state.search, scope))

@@ -35,9 +35,10 @@ CONVERSATION = closed({**_TOLD, "excerpt": _FOUND}, required=tuple(_TOLD), name=
 _RATING = or_null({"type": "string", "enum": ["up", "down"]})
 ASKED = {
     "number": COUNT, "time": MOMENT, "query": TEXT, "response": TEXT, "model": TEXT, "contextId": or_null(TEXT),
-    "contextItems": array(PASSAGE),
+    "contextItems": array(PASSAGE), "files": array(TEXT),
 }  # fmt: skip
-"""Of a turn what anybody is told who may read it; the passages are those that the answer cites."""
+"""Of a turn what anybody is told who may read it; the passages are those that the answer cites, the files those
+that the question was about, by name."""
 _VERSION = {**COUNT, "description": "Which of its versions it is: each time that it was asked again made one."}
 _TURN = {
     **ASKED, "id": TEXT, "rating": _RATING, "comment": or_null(TEXT), "version": _VERSION, "versions": COUNT
@@ -330,4 +331,5 @@ def asked_json(turn: Turn) -> dict[str, Any]:
         "model": turn.model,
         "contextId": turn.context,
         "contextItems": [asdict(each) for each in turn.passages],
+        "files": [*turn.files],
     }

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.store.conversations.conversation import CitedPassage
 from nexus_core.toolkit.documents.citation_place import place_of
@@ -20,22 +22,40 @@ _CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 """`[1]` or `[1, 3]`."""
 
 
-def passages_json(answer: str, contexts: Sequence[str], items: Sequence[PackedItem]) -> str | None:
-    """Return what an answer cites of the items of its prompt, as it is kept; `None` where it cites nothing."""
+@frozen
+class KeptSources:
+    """What is kept with a turn of what it was made of."""
+
+    context: str | None = None
+    """The context that was searched."""
+    passages: tuple[CitedPassage, ...] = ()
+    files: tuple[str, ...] = ()
+    """The names of those that the question was about."""
+
+
+def passages_json(
+    answer: str, contexts: Sequence[str], items: Sequence[PackedItem], files: Sequence[str] = ()
+) -> str | None:
+    """Return what an answer cites of the items of its prompt, as it is kept; `None` where it cites nothing.
+
+    With it go the names of the files that the question was about.
+    """
     cited = {int(number) for told in _CITATION.findall(answer) for number in re.findall(r"\d+", told)}
     found = [packed for packed in items if packed.number in cited][:MOST_PASSAGES]
-    if not found:
+    if not found and not files:
         return None
     context = contexts[0] if len(contexts) == 1 else None
-    return json.dumps({"context": context, "passages": [_packed_json(packed) for packed in found]})
+    told = {"context": context, "passages": [_packed_json(packed) for packed in found]}
+    return json.dumps({**told, "files": [*files]} if files else told)
 
 
-def read_passages(told: str | None) -> tuple[str | None, tuple[CitedPassage, ...]]:
-    """Return the context that was searched and the passages that were cited, from how they are kept."""
+def read_passages(told: str | None) -> KeptSources:
+    """Return the context that was searched, the passages that were cited and the files, from how they are kept."""
     if told is None:
-        return None, ()
+        return KeptSources()
     kept = json.loads(told)
-    return kept["context"], tuple(CitedPassage(**each) for each in kept["passages"])
+    passages = tuple(CitedPassage(**each) for each in kept["passages"])
+    return KeptSources(kept["context"], passages, tuple(kept.get("files", ())))
 
 
 def _packed_json(packed: PackedItem) -> dict[str, object]:

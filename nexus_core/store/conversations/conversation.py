@@ -85,6 +85,8 @@ class Turn(Value):
     """The context that was searched; `None` where that were several, or none of the store."""
     passages: tuple[CitedPassage, ...] = ()
     """Those that the answer cites, 20 at most, as they were then."""
+    files: tuple[str, ...] = ()
+    """The names of those that the question was about; what was in them is not kept."""
     version: int = 1
     """Which of its versions it is, from 1: each time that it was asked again made one."""
     versions: int = 1

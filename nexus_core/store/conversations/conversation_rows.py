@@ -399,8 +399,9 @@ def _conversation(
 
 def _turn(row: tuple[int, str, float, str, str, str, Rating | None, str | None, str | None, int, int]) -> Turn:
     number, run_id, when, query, answer, model, rating, comment, cited, version, versions = row
-    context, passages = read_passages(cited)
+    kept = read_passages(cited)
     return Turn(
         number=number, run_id=run_id, time=when, query=query, answer=answer, model=model, rating=rating,
-        comment=comment, context=context, passages=passages, version=version, versions=versions,
+        comment=comment, context=kept.context, passages=kept.passages, files=kept.files, version=version,
+        versions=versions,
     )  # fmt: skip

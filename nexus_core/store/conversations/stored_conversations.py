@@ -131,6 +131,7 @@ class StoredConversations:
         contexts: Sequence[str] = (),
         items: Sequence[PackedItem] = (),
         recalled: RecalledHistory | None = None,
+        files: Sequence[str] = (),
     ) -> int:
         """Keep a turn, as `add_turn` does, in the place of the one that the run `replaces` has made.
 
@@ -152,7 +153,7 @@ class StoredConversations:
             granted = await self._threads.read(readers_of, contexts)
             made_of = [packed.item for packed in items]
             sources = sources_json(contexts, made_of, [*recalled.unseen, *later], granted=granted)
-        passages = passages_json(answer, contexts, items)
+        passages = passages_json(answer, contexts, items, files)
         kept, follows = (*turn, sources, passages), recalled.follows
         return await self._threads.write(rows.add_turn, owner, id, self._clock(), kept, replaces, follows)
 

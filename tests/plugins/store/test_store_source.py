@@ -77,6 +77,18 @@ async def test_the_caller_of_a_run_names_the_context_where_the_pipeline_does_not
             await pipeline.run("When does the ferry leave?")
 
 
+async def test_items_of_a_caller_who_names_no_context_are_asked_alone(folder: Path, tmp_path: Path) -> None:
+    """A context that the pipeline names itself is searched beside them."""
+    given = Item(id="a", text="The ferry leaves at seven.")
+    for named, count in (("", 1), ("context: notes, ", 2)):
+        path = tmp_path / "any.yaml"
+        path.write_text(PIPELINE.format(folder=folder).replace("context: notes, ", named), "utf-8")
+        async with Pipeline.load(path, environment={}) as pipeline:
+            answer = await pipeline.run("When does the ferry leave?", items=[given])
+        ferries = [packed for packed in answer.prompt.items if packed.text.startswith("The ferry")]
+        assert ("seven" in answer.text, len(ferries)) == (True, count)
+
+
 async def test_an_unknown_context_is_told(folder: Path) -> None:
     """With the closest name and what there is."""
     async with StoreSource(context="note", path=str(folder)) as source:

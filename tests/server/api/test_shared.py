@@ -49,7 +49,7 @@ async def test_link_shows_the_conversation_as_it_was(guarded: Running, fakes: Fa
     assert (status, told) == (
         200, {"title": "Leave?", "created": told["created"], "expires": None, "isPartial": False, "next": None},
     )  # fmt: skip
-    assert set(turn) == {"number", "time", "query", "response", "model", "contextId", "contextItems"}
+    assert set(turn) == {"number", "time", "query", "response", "model", "contextId", "contextItems", "files"}
     (cited,) = turn["contextItems"]
     assert (turn["response"], cited["number"], cited["id"], cited["title"], cited["whole"]) == (
         "There are 28 days [1].", 1, "leave", "Leave", True,
