@@ -39,6 +39,7 @@ from nexus_core.server.api.runs import RunsApi
 from nexus_core.server.api.shared import SharedApi
 from nexus_core.server.api.sign_in import SignInApi
 from nexus_core.server.api.uploads import UploadsApi
+from nexus_core.server.files.received_file import FileReading
 from nexus_core.server.http.app import build
 from nexus_core.server.http.connections import ConnectionCounter, acceptor
 from nexus_core.server.http.listener import ConnectionSlots, Listener, bind
@@ -143,8 +144,9 @@ class Server:
         openai = PipelineModels(self.serving)
         citations = AnswerCitations(self.serving, self.settings)
         runs = OpenAIRuns(openai, citations, self.gate, self.settings, self._slow)
+        reading = FileReading(self.settings.limits)
         parts = (
-            QueriesApi(self.serving, self.gate, self.settings, self._slow, self.runs),
+            QueriesApi(self.serving, self.gate, self.settings, self._slow, self.runs, reading),
             RunsApi(self.serving, self.runs, self.settings, self._slow),
             openai,
             OpenAIChatApi(runs, self.settings),
@@ -155,7 +157,7 @@ class Server:
             self.models,
             ContextsApi(self.serving, self.settings),
             ItemsApi(self.serving, self.settings),
-            UploadsApi(self.serving, self.settings),
+            UploadsApi(self.serving, reading),
             ConversationsApi(self.serving, self.settings.limits),
             SharedApi(self.serving, self.settings.limits),
             self.keys_api,

@@ -24,6 +24,7 @@ from nexus_core.store.database.places import place_of_store
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.batch_add import BatchAdd
 from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
+from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading, read_aside
 from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.items import rows
@@ -290,6 +291,10 @@ class Store:
         ingested = await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
         await self._vectors.embed_new(name)
         return ingested
+
+    async def read_aside(self, source: Documents, **asked: Unpack[AsideReading]) -> AsideDocument:
+        """Return the items of the one document of a source, and keep nothing of it."""
+        return await read_aside(self.readers, source, **asked)
 
     @property
     def readers(self) -> ReaderProcesses:

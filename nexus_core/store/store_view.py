@@ -24,6 +24,7 @@ from nexus_core.store.conversations.conversation_search import FoundConversation
 from nexus_core.store.conversations.share_links import SharedConversation, ShareLink
 from nexus_core.store.database.sql import SqlConnection
 from nexus_core.store.ingest.ingest import Ingested, Ingester
+from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
 from nexus_core.store.items.documents import (
     Among,
     DocumentTotals,
@@ -298,6 +299,13 @@ class StoreView:
         """Bring the documents of a source into a context."""
         await self.check(name)
         return await self._store.ingest(name, source, origin=origin, **asked)
+
+    async def read_aside(self, source: Documents, **asked: Unpack[AsideReading]) -> AsideDocument:
+        """Return the items of the one document of a source, which the viewer gave: they see all of it."""
+        viewer = self._viewer
+        tags = () if viewer is None or viewer.tags is None else tuple(sorted(viewer.tags))
+        marked: AsideReading = {**asked, "tags": tags}
+        return await self._store.read_aside(source, **marked)
 
     async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
         """Remove documents with their items; returns how many items that were."""

@@ -9,6 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 from aiohttp import web
+from attrs import evolve
 
 from nexus_core.contract.errors import RunError
 from nexus_core.contract.values import Part
@@ -29,8 +30,10 @@ from nexus_core.server.api.response_schemas import ANSWER, RUN
 from nexus_core.server.api.run_query import QueryRequest, answered, call_options, question, wants_fresh
 from nexus_core.server.api.runs import run_json, with_run_id
 from nexus_core.server.errors import Failure
+from nexus_core.server.files.question_documents import QuestionBodies, QuestionDocument
+from nexus_core.server.files.received_file import FileReading
 from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, failure_body, identity
-from nexus_core.server.http.bodies import json_answer, read_json
+from nexus_core.server.http.bodies import json_answer
 from nexus_core.server.http.json_schema import QUERY, checker
 from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines
@@ -76,10 +79,12 @@ class QueriesApi:
         settings: ServerSettings,
         slow: TimeLimit,
         runs: RunService,
+        reading: FileReading,
     ) -> None:
         self._serving = serving
         self._gate = gate
         self._settings = settings
+        self._bodies = QuestionBodies(reading)
         self._slow = slow
         self._runs = runs
         self._check = checker(QUERY)
@@ -100,19 +105,20 @@ class QueriesApi:
                 accepted=RUN,
                 headers=_HEADERS,
                 answers_as=("application/json", "text/event-stream"),
-                errors=(400, 404, 409, 410, 422, 501, 502, 503, 504),
+                errors=(400, 404, 409, 410, 413, 422, 501, 502, 503, 504),
             )
         ]
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer a question, whole or as a stream, or say where its answer will be."""
-        body = self._check(await read_json(request, self._settings.limits))
+        last = last_event(request)
+        body, asked, documents = await self._receive(request, goes_on=last is not None)
         options = body.get("options", {})
-        asked = await self._question(request, body, options)
         include = Included.by(
             options, digits=None if identity(request).viewer is None else DIGITS, errors=request[OPERATOR]
         )
-        background, key, last = bool(options.get("background")), _idempotency_key(request), last_event(request)
+        include = evolve(include, documents=documents)
+        background, key = bool(options.get("background")), _idempotency_key(request)
         if options.get("approveTools") and not (options.get("stream") or background):
             said = "approveTools asks by events: ask for a stream, or in the background"
             raise Failure(400, "invalid_request", said, param="options.approveTools")
@@ -125,13 +131,36 @@ class QueriesApi:
             raise failure_with_attempts(error, include) from error
         return json_answer(query_answer_json(answer, include))
 
+    async def _receive(
+        self, request: web.Request, *, goes_on: bool
+    ) -> tuple[dict[str, Any], QueryRequest, tuple[QuestionDocument, ...]]:
+        """Return the body, the question, and its documents, which are not read where a stream is read on.
+
+        What is wrong with the question is told before any is read.
+        """
+        async with self._bodies.receive(request) as received:
+            body = received.body = self._check(received.body)
+            received.check_size()
+            if "contextId" not in body and not body.get("documents"):
+                said = "contextId is missing: only questions about `documents` need none"
+                raise Failure(400, "invalid_request", said, param="contextId")
+            options = body.get("options", {})
+            asked = await self._question(request, body, options)
+            reads = not (goes_on and options.get("stream"))
+            view = self._serving.seen_by(identity(request).viewer)
+            documents = await received.read(view, to_operator=request[OPERATOR], reads=reads)
+        items = [item for document in documents for item in document.items]
+        return body, evolve(asked, asked={**asked.asked, "items": items}) if items else asked, documents
+
     async def _question(self, request: web.Request, body: dict[str, Any], options: dict[str, Any]) -> QueryRequest:
         who = identity(request)
         pipeline = self._serving.pipeline(body.get("pipeline"), who.viewer)
-        await self._serving.check_context(pipeline, body["contextId"], who.viewer)
+        context = body.get("contextId")
+        if context is not None:
+            await self._serving.check_context(pipeline, context, who.viewer)
         given = {**options, **options.get("llmOptions", {})}
         asked: StreamOptions = {
-            "context_id": body["contextId"],
+            "context_id": context,
             "model": options.get("modelId"),
             "options": call_options(given, _OPTION_NAMES | _LLM_OPTION_NAMES),
             "deadline_s": self._settings.deadline_s,
@@ -142,6 +171,8 @@ class QueriesApi:
         }
         if body.get("attachments"):
             asked["attachments"] = [_attachment(place, each) for place, each in enumerate(body["attachments"])]
+        if files := _file_names(body):
+            asked["files"] = files
         if "conversationId" in options:
             asked["conversation_id"] = options["conversationId"]
         if "replaces" in options:
@@ -256,6 +287,12 @@ def _idempotency_key(request: web.Request) -> str | None:
     if len(said) > 1 or not key.isascii() or not key.isprintable() or not 0 < len(key) <= _LONGEST_KEY:
         raise Failure(400, "invalid_request", f"{_KEY} is sent once, with 1 to {_LONGEST_KEY} characters of ASCII")
     return key
+
+
+def _file_names(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the files of a question, as its turn keeps them."""
+    documents = [each["name"] for each in body.get("documents", ())]
+    return (*documents, *(each["filename"] for each in body.get("attachments", ()) if each.get("filename")))
 
 
 def _attachment(place: int, said: Mapping[str, Any]) -> Part:

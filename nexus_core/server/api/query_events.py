@@ -28,6 +28,7 @@ from nexus_core.contract.prompts import Prompt
 from nexus_core.contract.run_context import ApprovalRequest
 from nexus_core.engine.json_shapes import answer_json, attempt_json, packing_json, passages_json, tool_json
 from nexus_core.server.errors import Failure, failure_of
+from nexus_core.server.files.question_documents import QuestionDocument, documents_json
 from nexus_core.server.http.sse import error_event, event
 from nexus_core.server.runs.event_numbers import data_of
 from nexus_core.server.runs.live_run import TOO_LARGE, answer_not_kept, interrupted
@@ -53,6 +54,8 @@ class Included:
     """Also what services said in attempts that failed: for operators."""
     progress: bool = False
     """Also what goes on before the answer: how many items were found, which model is asked, and with what."""
+    documents: tuple[QuestionDocument, ...] = ()
+    """Those that were read for the question."""
 
     @classmethod
     def by(cls, options: dict[str, Any], *, digits: int | None, errors: bool) -> Included:
@@ -221,6 +224,8 @@ def query_answer_json(answer: Answer, include: Included, *, response: bool = Tru
         told["attempts"] = [include.attempt(row) for row in told["attempts"]]
     else:
         del told["attempts"]
+    if include.documents:
+        told["documents"] = documents_json(include.documents, answer.prompt)
     if "tools" in told:
         told["tools"] = [include.tool(row) for row in told["tools"]]
     if not include.metadata:

@@ -46,19 +46,24 @@ _TOOL = _whole(
     },
     "arguments", "result", "trace",
 )  # fmt: skip
+_READ_DOCUMENT = _whole(
+    "ReadDocument", {"name": TEXT, "items": COUNT, "sent": COUNT, "whole": COUNT, "remarks": array(TEXT)}
+)
 ANSWER = _whole(
     "Answer",
     {
         "id": TEXT, "query": TEXT, "response": TEXT, "value": {}, "repaired": {"type": "boolean"},
         "toolCalls": array(JSON_OBJECT), "contextId": _TEXT_OR_NULL, "modelId": TEXT,
         "conversationId": _TEXT_OR_NULL, "metadata": _METADATA, "packing": JSON_OBJECT,
-        "attempts": array(JSON_OBJECT), "tools": array(_TOOL),
+        "attempts": array(JSON_OBJECT), "tools": array(_TOOL), "documents": array(_READ_DOCUMENT),
     },
-    "metadata", "packing", "attempts", "value", "repaired", "toolCalls", "tools",
+    "documents", "metadata", "packing", "attempts", "value", "repaired", "toolCalls", "tools",
 )  # fmt: skip
 """What `POST {prefix}/queries` answers; metadata, packing and attempts where they are asked for, value and repaired
 where the answer is held to a JSON Schema, calls of the caller's tools where the model asks for some, and of the
-pipeline's where it called any, with arguments, result and trace where the trace is asked for."""
+pipeline's where it called any, with arguments, result and trace where the trace is asked for. Of each of the documents
+that were asked about: how many items were read, how many of those stood in the prompt, how many of these whole, and
+what was left out."""
 _USAGE = _whole("TokenUsage", {"promptTokens": _MAYBE, "completionTokens": _MAYBE, "usageSource": TEXT})
 RUN = _whole(
     "Run",

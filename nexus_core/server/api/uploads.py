@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import glob
-import mimetypes
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from posixpath import splitext
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from attrs import evolve, frozen
+from attrs import evolve
 
-from nexus_core.contract.components import Kind
-from nexus_core.contract.errors import UsageError
-from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.api.contexts import PATH, context_of
 from nexus_core.server.api.items import ADDED, NAME, added_json
 from nexus_core.server.errors import Failure
+from nexus_core.server.files.received_file import SLOWER, FileReading, ReceivedFile, place_file, shown_reason
 from nexus_core.server.http.app import OPERATOR
 from nexus_core.server.http.bodies import Parameters, invite
 from nexus_core.server.http.json_schema import COUNT, TEXT, array, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
-from nexus_core.server.settings import ServerSettings
 from nexus_core.store.ingest.ingest import Ingested
-from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.items.documents import Among, ListedDocument
-from nexus_core.store.records import StoredDocument, checked_name
+from nexus_core.store.records import StoredDocument
 from nexus_core.store.store_view import StoreView
 
 FILES_AT_ONCE = 100
-READ_AT_ONCE = 2
-"""Requests whose files are read at the same time; others wait."""
-_AGAIN_S = 5
-"""When a client whose files had to wait for too long is to try again."""
-SLOWER = 8
-"""A file may take so many times as long to come as another body."""
 _BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp raises for bodies that are not what they say."""
 
@@ -81,24 +67,13 @@ PAGE = closed(
 )
 
 
-@frozen(kw_only=True)
-class Upload:
-    """A file that a client has sent."""
-
-    name: str
-    """Of the document."""
-    path: Path
-    """Where it is kept until it is read."""
-
-
 class UploadsApi:
     """Takes files into contexts."""
 
-    def __init__(self, serving: ServedPipelines, settings: ServerSettings) -> None:
+    def __init__(self, serving: ServedPipelines, reading: FileReading) -> None:
         self._serving = serving
-        self._limits = settings.limits
-        self._turns = asyncio.Semaphore(READ_AT_ONCE)
-        self._catalogue: PluginRegistry | None = None
+        self._limits = reading.limits
+        self._reading = reading
         page = {
             "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
             "after": text(NAME, description="Where the next page begins: `next` of the page before."),
@@ -176,7 +151,7 @@ class UploadsApi:
         view, context = await context_of(self._serving, request)
         with TemporaryDirectory(prefix="nexus-") as folder:
             uploads = await self._receive(request, Path(folder), asked.get("name"))
-            async with self._turn():
+            async with self._reading.turn():
                 known = await view.documents_named(context, [upload.name for upload in uploads])
                 for upload in uploads:
                     _check_free(upload, known)
@@ -188,23 +163,8 @@ class UploadsApi:
             )
         return web.json_response(_uploaded_json(done))
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until files may be read; raises Failure where that takes too long."""
-        try:
-            async with asyncio.timeout(self._limits.read_wait_s):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise Failure(
-                503, "overloaded", "the files of others are being read: try again", {"Retry-After": str(_AGAIN_S)}
-            ) from error
-        try:
-            yield
-        finally:
-            self._turns.release()
-
     async def _read_all(
-        self, view: StoreView, context: str, uploads: Sequence[Upload], asked: Mapping[str, Any]
+        self, view: StoreView, context: str, uploads: Sequence[ReceivedFile], asked: Mapping[str, Any]
     ) -> list[Ingested]:
         """Read the files of a request, as many as there is time for; the others have failed."""
         seconds = self._limits.read_s
@@ -218,18 +178,12 @@ class UploadsApi:
             done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
         return done
 
-    async def _read(self, view: StoreView, context: str, upload: Upload, asked: Mapping[str, Any]) -> Ingested:
+    async def _read(self, view: StoreView, context: str, upload: ReceivedFile, asked: Mapping[str, Any]) -> Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
-        if self._catalogue is None:
-            self._catalogue = PluginRegistry.installed()
-        files = self._catalogue.component(Kind.SOURCE, "files")(
-            paths=glob.escape(upload.path.name), root=str(upload.path.parent), max_bytes=self._limits.upload_bytes
-        )
-        source = MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), upload.name)
         origin = _origin(upload.name)
         ingested = await view.ingest(
             context,
-            source,
+            self._reading.source(upload),
             origin=origin,
             within=upload.name,
             tags=asked.get("tag", ()),
@@ -242,7 +196,7 @@ class UploadsApi:
         await view.remove_documents(context, [upload.name])
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), written=0)
 
-    async def _receive(self, request: web.Request, folder: Path, name: str | None) -> list[Upload]:
+    async def _receive(self, request: web.Request, folder: Path, name: str | None) -> list[ReceivedFile]:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise Failure(415, "unsupported_encoding", "send files as they are, without Content-Encoding")
         several = request.content_type == "multipart/form-data"
@@ -257,7 +211,7 @@ class UploadsApi:
             async with asyncio.timeout(seconds):
                 if name is None:
                     return await self._receive_parts(request, folder)
-                upload = _upload(name, request.content_type, folder, 0)
+                upload = place_file(name, request.content_type, folder, 0)
                 if not await self._copy(request.content.readany, upload, 0):  # else it would empty the document
                     raise Failure(400, "invalid_request", "there is no file in the body; an empty one goes as a part")
                 return [upload]
@@ -266,8 +220,8 @@ class UploadsApi:
         except _BROKEN as error:
             raise Failure(400, "invalid_request", "the body is no multipart/form-data as it should be") from error
 
-    async def _receive_parts(self, request: web.Request, folder: Path) -> list[Upload]:
-        uploads: list[Upload] = []
+    async def _receive_parts(self, request: web.Request, folder: Path) -> list[ReceivedFile]:
+        uploads: list[ReceivedFile] = []
         size = 0
         async for part in await request.multipart():
             if not isinstance(part, BodyPartReader) or not part.filename:
@@ -275,13 +229,13 @@ class UploadsApi:
             if len(uploads) == FILES_AT_ONCE:
                 raise Failure(400, "invalid_request", f"more than {FILES_AT_ONCE} files: send several requests")
             kind = part.headers.get("Content-Type", "")
-            uploads.append(_upload(part.filename, kind, folder, len(uploads)))
+            uploads.append(place_file(part.filename, kind, folder, len(uploads)))
             size = await self._copy(part.read_chunk, uploads[-1], size)
         if not uploads:
             raise Failure(400, "invalid_request", "there is no file in the body")
         return uploads
 
-    async def _copy(self, read: Any, upload: Upload, size: int) -> int:
+    async def _copy(self, read: Any, upload: ReceivedFile, size: int) -> int:
         """Copy a file to where it is kept; returns how many bytes came in all."""
         with upload.path.open("wb") as file:
             while piece := await read():
@@ -295,21 +249,7 @@ class UploadsApi:
         return Failure(413, "body_too_large", f"the body is over {self._limits.upload_bytes:,} bytes")
 
 
-def _upload(name: str, content_type: str, folder: Path, number: int) -> Upload:
-    """Return where a file goes: its name is the document's alone, and never one on this machine."""
-    try:
-        checked_name(name, "the name of a file")
-    except UsageError as error:
-        said = "the name of a file is none that is kept: leave out control characters, and give it at least one letter"
-        raise Failure(400, "invalid_request", said, words=str(error)) from error
-    if len(name) > NAME:
-        raise Failure(400, "invalid_request", f"the name of a file is longer than {NAME:,} characters")
-    ending = splitext(name)[1] or mimetypes.guess_extension(content_type.partition(";")[0].strip()) or ""
-    plain = ending[1:].isascii() and ending[1:].isalnum() and len(ending) <= 16 and ending != ".bin"
-    return Upload(name=name, path=folder / f"{number}{ending.lower() if plain else '.txt'}")
-
-
-def _check_free(upload: Upload, known: dict[str, StoredDocument]) -> None:
+def _check_free(upload: ReceivedFile, known: dict[str, StoredDocument]) -> None:
     other = known.get(upload.name)
     if other is not None and other.origin != _origin(upload.name):
         raise Failure(
@@ -354,8 +294,8 @@ def _document_json(listed: ListedDocument, *, to_operator: bool) -> dict[str, An
         "state": state,
         "items": listed.items,
         "withoutVectors": listed.without_vectors,
-        "problems": [_shown_reason(said, to_operator=to_operator) for said in document.problems],
-        "remarks": [_shown_reason(said, to_operator=to_operator) for said in document.remarks],
+        "problems": [shown_reason(said, to_operator=to_operator) for said in document.problems],
+        "remarks": [shown_reason(said, to_operator=to_operator) for said in document.remarks],
     }
 
 
@@ -363,15 +303,10 @@ def _skipped_json(document: StoredDocument, *, to_operator: bool) -> dict[str, A
     return {
         "name": document.name,
         "origin": _shown_origin(document, paths=to_operator),
-        "reason": _shown_reason(document.skipped, to_operator=to_operator),
+        "reason": shown_reason(document.skipped, to_operator=to_operator),
         "size": document.size,
         "state": "unread" if document.stamp else "failed",
     }
-
-
-def _shown_reason(said: str, *, to_operator: bool) -> str:
-    """Return what is said of a document: what stands in brackets may be the words of a library, for operators."""
-    return said if to_operator else said.partition(" (")[0]
 
 
 def _uploaded_json(done: Sequence[Ingested]) -> dict[str, Any]:

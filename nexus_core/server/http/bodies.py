@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -70,36 +70,48 @@ async def read_json(request: web.Request, limits: ServerLimits) -> dict[str, Any
 
 async def read_json_bytes(request: web.Request, limits: ServerLimits) -> bytes:
     """Return a request's body, which says that it is JSON; raises Failure."""
+    check_is_json(request)
+    return await read_bytes(request, limits.body_bytes, limits.body_s)
+
+
+def check_is_json(request: web.Request) -> None:
+    """Raise Failure where the head of a request does not say that its body is plain JSON."""
     if request.content_type != "application/json" and not request.content_type.endswith("+json"):
         raise Failure(415, "unsupported_media_type", "send JSON, with the header Content-Type: application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Failure(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
-    return await read_bytes(request, limits.body_bytes, limits.body_s)
 
 
 async def read_bytes(request: web.Request, cap: int, seconds: float) -> bytes:
     """Return a request's body; raises Failure where it is too long or comes too slowly."""
+    pieces: list[bytes] = []
+    await copy_body(request, cap, seconds, pieces.append)
+    return b"".join(pieces)
+
+
+async def copy_body(request: web.Request, cap: int, seconds: float, write: Callable[[bytes], object]) -> None:
+    """Write a request's body piece by piece; raises Failure where it is too long or comes too slowly."""
     if (request.content_length or 0) > cap:
         raise _too_large(cap)
     content = request.content
-    pieces, size = [], 0
+    size = 0
     try:
         if content.is_eof():  # the usual case: it came with the head
-            return _within(cap, content.read_nowait(-1))
+            write(_within(cap, content.read_nowait(-1)))
+            return
         await invite(request)
         async with asyncio.timeout(seconds):
             async for piece in content.iter_any():
                 size += len(piece)
                 if size > cap:
                     raise _too_large(cap)
-                pieces.append(piece)
+                write(piece)
     except TimeoutError as error:
         raise Failure(408, "body_timeout", f"the body did not come within {seconds:g} s") from error
     except web.HTTPException:
         raise
     except (ClientPayloadError, web.RequestPayloadError, ValueError) as error:
         raise Failure(400, "invalid_body", "the body is not what its headers say") from error
-    return b"".join(pieces)
 
 
 async def invite(request: web.Request) -> None:

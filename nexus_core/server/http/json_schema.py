@@ -193,15 +193,29 @@ ATTACHMENT = {
     "minProperties": 1,
 }
 """An image or a PDF by its bytes, or an image by its address."""
+QUESTION_DOCUMENT = closed(
+    {
+        "name": text(4096, minLength=1, description="With its ending, such as `travel.docx`: answers cite it by that."),
+        "data": {"type": "string", "description": "Base64 of its bytes."},
+    },
+    required=("name", "data"),
+    name="QuestionDocument",
+)
+"""A file of any format that is read, asked about once."""
 QUERY = closed(
     {
         "query": text(QUERY_TEXT, minLength=1),
-        "contextId": text(minLength=1),
+        "contextId": text(minLength=1, description="May be missing where there are `documents`."),
         "pipeline": text(),
         "attachments": {"type": "array", "items": ATTACHMENT, "maxItems": ATTACHMENTS},
+        "documents": array(
+            QUESTION_DOCUMENT,
+            maxItems=ATTACHMENTS,
+            description="Files that are read into items of this one run, beside those of the context; none is kept.",
+        ),
         "options": OPTIONS,
     },
-    required=("query", "contextId"),
+    required=("query",),
     name="Query",
     example={"query": "How many days of leave are there?", "contextId": "handbook"},
 )

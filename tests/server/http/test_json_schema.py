@@ -31,7 +31,7 @@ def test_seed_is_a_whole_number_that_services_take(seed: Any) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"query": "x"}, "contextId is missing"),
+        ({"contextId": "c"}, "query is missing"),
         ({"query": "x", "contextId": "c", "stream": True}, "but within options .options.stream."),
         ({"query": "x", "contextId": "c", "options": {"modlId": "m"}}, "options.modlId is not known here, did you"),
         ([], "the body must be object"),

@@ -1,0 +1,1 @@
+"""Files that clients send: where they are kept until they are read, and who reads them when."""
