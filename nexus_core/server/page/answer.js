@@ -108,35 +108,42 @@ export class Turn {
     return [back, el("span", { class: "hint" }, `${this.version} of ${this.versions}`), on];
   }
 
-  // Pressed a second time, one takes it back; one that is pressed may be told why.
+  // Pressed a second time, one takes it back; one that is pressed may be told why. No turn has a form before it is used:
+  // whenever a page gets one, the browser looks through all of them for what it could fill in, and lays out what is not seen.
   #thumbs() {
     const [conversation, run] = this.place.map(encodeURIComponent);
     const buttons = [["up", "Good answer"], ["down", "Bad answer"]].map(([name, label]) =>
-      el("button", { type: "button", class: `quiet small thumb ${name}`, "aria-label": label, title: label, onclick: () => press(name) }, thumb()));
-    const field = el("input", { maxLength: 2_000, autocomplete: "off", dir: "auto", placeholder: "Why? (optional)", "aria-label": "Why the answer is good or bad", oninput: () => { keep.textContent = "Keep"; } });
+      el("button", { type: "button", class: `quiet small thumb ${name}`, "aria-label": label, title: label, onclick: () => rate(this.rating === name ? null : name) }, thumb()));
+    const why = el("div", { class: "why" });
     const keep = el("button", { class: "quiet small" }, "Keep");
-    const why = el("form", { class: "row why", onsubmit: (event) => { event.preventDefault(); rate(this.rating, field.value); } }, field, keep);
+    let field = null;
     const draw = () => {
       for (const button of buttons) button.setAttribute("aria-pressed", String(button.classList.contains(this.rating)));
-      why.hidden = !this.rating;
     };
-    const rate = async (rating, comment) => {
+    const write = () => {
+      field = el("input", { value: this.comment ?? "", maxLength: 2_000, autocomplete: "off", dir: "auto", placeholder: "Why? (optional)", "aria-label": "Why the answer is good or bad", oninput: () => { keep.textContent = "Keep"; } });
+      why.replaceChildren(el("form", { class: "row", onsubmit: (event) => { event.preventDefault(); rate(this.rating); } }, field, keep));
+    };
+    const rate = async (rating) => {
+      const comment = field?.value ?? this.comment ?? "";
       try {
         const told = await call("PUT", `/conversations/${conversation}/turns/${run}/rating`, { rating, comment });
         Object.assign(this, { rating: told.rating, comment: told.comment });
         this.says();
         draw();
-        field.value = this.comment ?? "";
+        if (!this.rating) {
+          field = null;
+          why.replaceChildren();
+        } else if (field) field.value = this.comment ?? "";
+        else write();
         keep.textContent = comment ? "Kept" : "Keep";
         $("said").replaceChildren(this.rating ? "Kept with the answer." : "Taken back.");
       } catch (error) {
         this.says(problem(error));
       }
     };
-    const press = (name) => rate(this.rating === name ? null : name, field.value);
     draw();
-    field.value = this.comment ?? "";
-    why.hidden = !this.comment;
+    if (this.comment) why.append(el("button", { type: "button", class: "quiet small", title: "Change it", onclick: () => { write(); field.focus(); } }, "Why: ", alone(this.comment)));
     return [buttons, why];
   }
 

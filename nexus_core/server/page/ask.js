@@ -8,11 +8,9 @@ import { asking, choose, chosen, examples, found, isStored, load, offerRest, sea
 import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
-import { pause } from "./growing.js";
+import { slices } from "./growing.js";
 import { load as loadMarkdown } from "./markdown.js";
 import { may } from "./session.js";
-
-const SLICE_MS = 8; // Of work on a conversation that is opened, before the browser draws.
 
 let conversation = null; // Its id, from its first question on.
 let kept = false; // Whether the server knows it: it has a whole answer.
@@ -134,7 +132,7 @@ async function resume(id) {
   renew();
   let after = 0;
   let lacking = false;
-  let began = performance.now();
+  const sliced = slices();
   try {
     while (after !== null) {
       const page = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
@@ -142,10 +140,7 @@ async function resume(id) {
         lacking ||= !each.contextItems.length && cited(each.response).length;
         const turn = told(id, each);
         await turn.show(each.response);
-        if (performance.now() - began > SLICE_MS) {
-          await pause();
-          began = performance.now();
-        }
+        await sliced();
         if (!turn.isSeen) return;
       }
       after = page.next;

@@ -4,6 +4,7 @@ import { $, el } from "./dom.js";
 import { load, Markdown } from "./markdown.js";
 
 const SENTENCES = 100; // Fewer characters are not told apart.
+const SLICE_MS = 8; // Of work on a conversation that is opened, before the browser draws.
 
 export class Growing {
   text = "";
@@ -84,6 +85,16 @@ export class Growing {
 
 // Lets the browser draw, and take what was pressed.
 export const pause = () => new Promise((resolve) => { setTimeout(resolve); });
+
+// What lets the browser draw between the turns of a conversation, as soon as `SLICE_MS` have passed since it did.
+export function slices() {
+  let began = performance.now();
+  return async () => {
+    if (performance.now() - began < SLICE_MS) return;
+    await pause();
+    began = performance.now();
+  };
+}
 
 // A text that is whole already.
 export async function drawn(place, text, citations) {

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from itertools import count, product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import aiohttp
@@ -259,20 +258,3 @@ async def test_streamed_markdown_blocks_no_longer_than_plain_text(
             longest[page] = await page.longest_task_ms()
     assert await plain.run("document.querySelector('.md strong')") is None
     assert longest[tab] <= TIMES * longest[plain], longest.values()
-
-
-async def test_long_conversation_blocks_no_longer_than_plain_text(tab: Tab, plain: Tab, running: Any) -> None:
-    """Two hundred turns that are opened, three times on each page in turn; by medians, as frames hold more or less."""
-    for number in range(200):
-        told = {"query": f"Question {number}?", "answer": MARKDOWN, "model": "main", "run_id": f"{number}"}
-        await running.store.conversations.add("long", **told)
-    longest: dict[Tab, list[float]] = {plain: [], tab: []}
-    for _ in range(3):
-        for page, tasks in longest.items():
-            await opened(page, running)
-            await page.begin_trace()
-            await page.run("location.hash = '#ask/own/own/long'")
-            await page.until("document.querySelector('#thread > .hint') !== null")
-            tasks.append(await page.longest_task_ms())
-            assert await page.run("document.querySelectorAll('.answer').length") == 200
-    assert median(longest[tab]) <= TIMES * median(longest[plain]), longest.values()

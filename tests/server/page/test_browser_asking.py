@@ -259,14 +259,17 @@ async def test_rating_is_told_why(tab: Any, running: Any) -> None:
     assert await kept() == ("down", "Of <b>last</b> year")
     await tab.until("location.hash.split('/').length === 4")
     await reopen(tab)
-    await tab.until("document.querySelector('.why input')?.value === 'Of <b>last</b> year'")
+    await tab.until("document.querySelector('.why')?.textContent === 'Why: Of <b>last</b> year'")
+    await tab.click(".why button")
+    assert await tab.run("document.activeElement === document.querySelector('.why input')")
+    assert await tab.run("document.activeElement.value") == "Of <b>last</b> year"
     await tab.click(".thumb.up")
     await tab.until("document.querySelector('.thumb.up').getAttribute('aria-pressed') === 'true'")
     assert await kept() == ("up", "Of <b>last</b> year")
     await tab.click(".thumb.up")
     await tab.until(f"!{seen}")
     assert await kept() == (None, None)
-    assert await tab.run("document.querySelector('.why input').value") == ""
+    assert await tab.run("document.querySelector('.why input')") is None
     await running.store.conversations.delete(talk.id)
     await tab.click(".thumb.up")
     assert "no conversation" in await tab.until("document.querySelector('.answer .state .problem')?.textContent")

@@ -1,0 +1,71 @@
+"""A conversation of two hundred turns, in a real browser: nothing that is done with it blocks the page for long."""
+
+from __future__ import annotations
+
+import json
+from statistics import median
+from typing import Any
+
+import pytest
+
+from nexus_core import Chunk
+from tests.server.page.conftest import Tab
+from tests.server.page.test_browser import opened
+from tests.server.page.test_browser_answers import MARKDOWN, TIMES
+from tests.server.page.test_browser_shared import share
+
+pytestmark = pytest.mark.slow
+
+TURNS = [(f"Question {number}?", MARKDOWN) for number in range(200)]
+PLAIN = f"""(async () => {{
+  for (const [place, texts] of {json.dumps(TURNS)}.entries()) {{
+    for (const text of texts) {{
+      const made = document.createElement("p");
+      made.className = "text";
+      made.textContent = text;
+      document.querySelector("#thread").append(made);
+    }}
+    if (place % 50 === 49) await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  }}
+}})()"""
+"""Shows the same turns as text alone, fifty in a frame."""
+SETTLED = "new Promise((resolve) => setTimeout(() => requestIdleCallback(() => resolve()), 200))"
+"""Code has its colours then, and the browser has looked through forms, a tenth of a second after the last change."""
+
+
+async def longest_ms(tab: Tab, script: str, done: str = "true") -> float:
+    """Return the CPU time of the longest task of what a script begins."""
+    await tab.begin_trace()
+    await tab.run(script)
+    await tab.until(done)
+    await tab.run(SETTLED)
+    return await tab.longest_task_ms()
+
+
+async def test_long_conversation_blocks_no_longer_than_plain_text(tab: Tab, running: Any, fakes: Any) -> None:
+    """Each time it is opened, asked on, and read by its link; no turn has a field, which browsers look through."""
+    address = await share(running, TURNS)
+    plain = []
+    for _ in range(3):
+        await opened(tab, running)
+        plain.append(await longest_ms(tab, PLAIN))
+        assert await tab.run("document.querySelectorAll('#thread > .text').length") == 2 * len(TURNS)
+    fields = "document.querySelectorAll('form, input, select, textarea').length"
+    tasks = []
+    for _ in range(5):
+        await opened(tab, running)
+        before = await tab.run(fields)
+        done = "document.querySelector('#thread > .hint') !== null"
+        tasks.append(await longest_ms(tab, "location.hash = '#ask/own/own/monday'", done))
+        assert await tab.run("document.querySelectorAll('.answer').length") == 200
+        assert await tab.run(fields) == before
+    pieces = [Chunk(MARKDOWN[at : at + 8]) for at in range(0, len(MARKDOWN), 8)]
+    fakes.connectors["own"].replies = [[*pieces, Chunk(finish_reason="stop")]]
+    await tab.write("#query", "How much leave?")
+    asked = "document.querySelectorAll('.copy').length === 201"
+    tasks.append(await longest_ms(tab, "document.querySelector('#form').requestSubmit()", asked))
+    for _ in range(2):
+        await tab.send("Page.navigate", url="about:blank")
+        done = "document.querySelector('#shared-title:focus') !== null"
+        tasks.append(await longest_ms(tab, f"location.href = {json.dumps(address)}", done))
+    assert max(tasks) <= TIMES * median(plain), (tasks, plain)
