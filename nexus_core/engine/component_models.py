@@ -34,6 +34,7 @@ from nexus_core.engine.calls.stream_accumulator import chunk_of
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model
 from nexus_core.engine.packing.draft import Draft
+from nexus_core.engine.plugin_guard import watch_task
 from nexus_core.engine.state import NO_ITEMS, BindableModel, Scope
 from nexus_core.engine.steps import BareQuery
 from nexus_core.toolkit.suggest import counted
@@ -150,6 +151,7 @@ class ComponentModel(BindableModel):
     def _call(
         self, scope: Scope, asked: EmbedOrRerankRequest, chain: tuple[Model, ...], options: CallOptions = NOTHING_ASKED
     ) -> Call:
+        watch_task()  # a component may ask in tasks of its own
         return Call(
             id=scope.call_id(),
             run_id=scope.run_id,

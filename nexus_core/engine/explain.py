@@ -27,6 +27,7 @@ from nexus_core.engine.packing.message_tokens import (
     is_exact,
 )
 from nexus_core.engine.plan import Plan
+from nexus_core.engine.plugin_guard import watch_task
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.runner import Request
 from nexus_core.engine.state import Scope, State
@@ -115,6 +116,7 @@ async def prepare(plan: Plan, request: Request, *, call_models: bool) -> Prepare
 
     No sink hears of it. Raises what the steps raise.
     """
+    watch_task()
     state = request.state
     rehearsal = _Rehearsal(plan=plan, call_models=call_models)
     scope = request.scope
@@ -140,6 +142,7 @@ async def warm_up(plan: Plan, request: Request) -> None:
     Sources are searched, items ranked and packed, encodings loaded; models that answer on this machine (`offline`)
     answer. Steps whose component has a model among its options are not run. Raises what the steps raise.
     """
+    watch_task()
     rehearsal = _Rehearsal(plan=plan, call_models=False, asks_services=False)
     scope = request.scope
     scope.begin(rehearsal.listen, calling=plan.calling)

@@ -33,7 +33,7 @@ from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.message_order import check_attachments
 from nexus_core.engine.plan import Plan, load_plan
-from nexus_core.engine.plugin_guard import PluginGuard
+from nexus_core.engine.plugin_guard import PluginGuard, watch_task
 from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.engine.runner import Request, Runner
 from nexus_core.engine.sinks import Fanout
@@ -343,6 +343,7 @@ class Pipeline:
         Raises UsageError where it has none. Its requests are rows of the ledger, and belong to no run.
         """
         self._opened()
+        watch_task()
         found = self._embedding_ranker()
         if found is None:
             raise UsageError(f"pipeline {self.name!r} has no embedder: give it a step such as `rank: semantic`")

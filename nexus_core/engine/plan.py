@@ -46,7 +46,7 @@ from nexus_core.engine.composition.traversal import (
 from nexus_core.engine.interceptors import Interceptor
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import Model, ModelRegistry, price_lookup
-from nexus_core.engine.plugin_guard import PluginGuard
+from nexus_core.engine.plugin_guard import PluginGuard, watch_task
 from nexus_core.engine.query_rewriting import QueryRewriter
 from nexus_core.engine.sinks import Fanout, SinkQueue, sinks_of_environment
 from nexus_core.engine.steps import Gather, Merger, Rank
@@ -97,6 +97,7 @@ class Plan:
 
     async def open_components(self) -> list[NexusError]:
         """Open connectors, sources and rankers, and load the encodings; return why some could not be opened."""
+        watch_task()
         problems = []
         registries = [self.registry, *(called.registry for called in self.called.plans.values())]
         models = [model for registry in registries for model in registry.list()]
@@ -116,6 +117,7 @@ class Plan:
 
     async def open_sinks(self) -> Fanout:
         """Open the sinks and start their queues."""
+        watch_task()
         for name, sink in self.sinks:
             with PluginGuard(f"sink {name!r}", PluginError):
                 await self.resources.open(sink)

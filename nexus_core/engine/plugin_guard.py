@@ -56,8 +56,7 @@ class PluginGuard:
         self._error = error
 
     def __enter__(self) -> None:
-        """Watch the task; all else is decided by what the plugin raises."""
-        watch_task()
+        """Nothing is needed before the plugin acts: all is decided by what it raises."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -67,7 +66,7 @@ class PluginGuard:
 
 
 def watch_task() -> None:
-    """Refuse from now on that a plugin cancels the task that runs now; anybody else may.
+    """Refuse from now on that a plugin cancels the task that runs now; anybody else may. Each run begins with it.
 
     `cancel` then raises CancelledError within the plugin, at the line that called it, and nothing is cancelled: what
     was on its way to the caller would look like a cancellation by whoever asked. It shadows the method of this one task
@@ -149,6 +148,8 @@ def _interrupts() -> bool:
     if threading.current_thread() is not threading.main_thread():
         return False
     handler = signal.getsignal(signal.SIGINT)
+    if str(getattr(handler, "__module__", "")).startswith("nexus_core."):  # those of commands and of a server
+        return False
     return callable(handler) and getattr(handler, "__name__", "") != "_sighandler_noop"  # asyncio's for its own
 
 

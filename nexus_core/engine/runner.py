@@ -24,6 +24,7 @@ from nexus_core.engine.composition.planned_steps import (
     stream_step,
     tell_step,
 )
+from nexus_core.engine.plugin_guard import watch_task
 from nexus_core.engine.sinks import Fanout
 from nexus_core.engine.state import PipelineCaller, Scope, State
 from nexus_core.engine.steps import Generate
@@ -65,6 +66,7 @@ class Runner:
 
     async def answer(self, request: Request, on_event: Listener | None = None) -> Answer | None:
         """Return the whole answer, or `None` if no generate step ran; raises the error of the step that failed."""
+        watch_task()
         listens = on_event is not None
         is_heard, tells_steps = listens or bool(self.fanout.queues), listens or self.fanout.hears_steps
         state, scope = request.state, request.scope
@@ -85,6 +87,7 @@ class Runner:
 
         Closing the generator early cancels the run and closes its upstream.
         """
+        watch_task()
         unread: list[Event] = []
         state, scope = request.state, request.scope
         run = _Run(runner=self, run_id=scope.run_id, unread=unread, on_event=on_event, is_heard=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from nexus_core.contract import errors as known
+from nexus_core.engine.plugin_guard import place_of
 
 
 @frozen
@@ -36,6 +37,8 @@ class Failure(Exception):
         return self.words or self.noted or self.message
 
 
+RUN_FAILED = "run_failed"
+_PIPELINE = "the pipeline failed; the log of the server has more under the request's id"
 _BUSY = "the server has too much to do: try again in a moment"
 _TIME = "the time for this request was used up"
 _NO_ANSWER = "the model's service gave no answer"
@@ -70,7 +73,7 @@ _TOLD: tuple[tuple[type[known.NexusError], int, str, str], ...] = (
     (known.StoreUnavailableError, 503, "store_unavailable", "the database cannot be reached: try again in a moment"),
     (known.StoreFullError, 507, "store_full", "the store is full, and nothing was written"),
     (known.StoreError, 503, "store_failed", "the store cannot be used; the log of the server has more"),
-    (known.RunError, 500, "run_failed", "the pipeline failed; the log of the server has more under the request's id"),
+    (known.RunError, 500, RUN_FAILED, _PIPELINE),
 )  # fmt: skip
 """Status, code and what any client is told, from the most special class on: the first that fits holds."""
 _MISMATCH = "schema_mismatch"
@@ -103,6 +106,15 @@ def failure_of(error: BaseException) -> Failure:
                 return Failure(status, code, told, headers, noted=str(error))
             return Failure(status, code, told, headers, words=str(error))
     return Failure(500, INTERNAL, "an error inside the server; its log has more under the request's id")
+
+
+def cancelled_within(error: BaseException) -> Failure:
+    """Return what a client is told that waits for a run which neither it nor the server has cancelled."""
+    said = (
+        f"something within the run cancelled the task of its caller{place_of(error)}: perhaps a time limit that a "
+        "plugin began and never ended; a plugin may cancel only tasks that it has created"
+    )
+    return Failure(500, RUN_FAILED, _PIPELINE, words=said)
 
 
 def _reason_of(error: BaseException) -> BaseException:

@@ -31,7 +31,7 @@ from nexus_core.engine.calls.failure_policy import reaction
 from nexus_core.engine.calls.prompt_fitting import tokens_at_most
 from nexus_core.engine.calls.stream_accumulator import ContractError, StreamAccumulator, check_returned
 from nexus_core.engine.calls.targets import Target
-from nexus_core.engine.plugin_guard import CANCELLED_ITSELF, describe_own, is_own, watch_task
+from nexus_core.engine.plugin_guard import CANCELLED_ITSELF, describe_own, is_own
 from nexus_core.toolkit.text.segmentation import is_blank
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -116,7 +116,6 @@ class Attempt:
 
     async def open(self) -> None:
         """Open the connector, before packing for it: for one that is not configured no token need be counted."""
-        watch_task()
         try:
             await self.parent.setting.resources.open(self.target.model.connector)
         except BaseException:
@@ -150,7 +149,6 @@ class Attempt:
     def send(self) -> tuple[Prompt, CallOptions]:
         """Note that the request goes out now, and return what is sent."""
         self.sent = True
-        watch_task()
         model = self.target.model
         if (trace := self.parent.call.trace) is not None:
             self._trace(trace.child())

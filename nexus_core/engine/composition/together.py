@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from nexus_core.engine.composition.planned_steps import PlannedStep, hold, tell_step
+from nexus_core.engine.plugin_guard import watch_task
 from nexus_core.engine.state import Scope, State
 from nexus_core.engine.steps import Gather, Rank
 from nexus_core.toolkit.timers import run_all
@@ -49,6 +50,7 @@ async def _find(planned: PlannedStep, state: State, scope: Scope) -> _Part:
     step = planned.step
     if planned.is_skipped(state) or not isinstance(step, Gather | Rank):
         return _Part(planned=planned, scope=scope)
+    watch_task()
     began = perf_counter()
     found = await hold(planned, step.find(state, scope), scope.left_s())
     return _Part(planned=planned, scope=scope, duration_s=perf_counter() - began, found=found)

@@ -197,10 +197,15 @@ def shutting_down() -> Failure:
 
 def cut_short() -> Failure:
     """Take back that this task was cancelled, and return what its client is told instead."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
+    take_back()
     return shutting_down()
+
+
+def take_back() -> None:
+    """Take back that this task was cancelled, by however many."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 def _is_given(turn: Turn) -> bool:

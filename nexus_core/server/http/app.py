@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,8 @@ from aiohttp import web
 from nexus_core.server.access.access import AccessControl, check_scope
 from nexus_core.server.access.identity import Identity
 from nexus_core.server.access.key_limits import AdmittedRequest
-from nexus_core.server.errors import INTERNAL, Failure, failure_of, json_rpc_shape, shape
+from nexus_core.server.access.run_slots import take_back
+from nexus_core.server.errors import INTERNAL, Failure, cancelled_within, failure_of, json_rpc_shape, shape
 from nexus_core.server.http.bodies import json_answer, refuse_unknown
 from nexus_core.server.openai.not_served import instead_of
 from nexus_core.server.routes import Route
@@ -81,7 +83,8 @@ def _entrance(table: Mapping[Any, Route], gate: AccessControl, settings: ServerS
                 await gate.turnstile.enter()
                 response = await _answered(request, handler, route, gate)
             status = response.status
-        except Exception as error:  # noqa: BLE001 - the last line of defence decides by type what it is
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - the last line of defence decides by type
+            error = raised if isinstance(raised, Exception) else _cancelled_within(raised, request, gate)
             openai = route.openai if route is not None else of_openai.match(request.path) is not None
             instead = instead_of(request.path, settings.prefix) if route is None else None
             response = _failed(request, error, openai=openai or instead is not None, instead=instead)
@@ -117,6 +120,14 @@ async def _answered(request: web.Request, handler: Any, route: Route | None, gat
         return await handler(request)  # type: ignore[no-any-return]
 
 
+def _cancelled_within(error: asyncio.CancelledError, request: web.Request, gate: AccessControl) -> Failure:
+    """Return why a request has no answer that was cancelled while its client waits; raises the error if it does not."""
+    if gate.is_draining or not is_there(request):
+        raise error
+    take_back()
+    return cancelled_within(error)
+
+
 def _failed(request: web.Request, error: Exception, *, openai: bool, instead: str | None) -> web.StreamResponse:
     """Return the answer to a request that has failed; of an answer that has begun, only its end.
 
@@ -145,6 +156,11 @@ def _failed(request: web.Request, error: Exception, *, openai: bool, instead: st
     else:
         body = failure_body(request, error, openai=openai)
     return json_answer(body, status=error.status, headers=error.headers)
+
+
+def is_there(request: web.Request) -> bool:
+    """Tell whether the client of a request still waits for its answer: one that leaves cancels it."""
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def failure_body(request: web.Request, failure: Failure, *, openai: bool) -> dict[str, object]:

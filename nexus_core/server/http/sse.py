@@ -14,8 +14,9 @@ from typing import Any, Self
 import orjson
 from aiohttp import web
 
-from nexus_core.server.errors import Failure, failure_of
-from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, failure_body, limit_headers, log_failure
+from nexus_core.server.access.run_slots import take_back
+from nexus_core.server.errors import Failure, cancelled_within, failure_of
+from nexus_core.server.http.app import BEGUN, REQUEST_ID, ROUTE, failure_body, is_there, limit_headers, log_failure
 from nexus_core.server.settings import ServerLimits
 from nexus_core.toolkit.timers import TimeLimit
 
@@ -101,6 +102,9 @@ class EventStream:
                 await self._beating
         if not self.response.prepared or isinstance(error, ConnectionError):
             return False
+        if isinstance(error, asyncio.CancelledError) and is_there(self._request):
+            take_back()
+            error = cancelled_within(error)
         if isinstance(error, Exception):
             failure = failure_of(error)
             log_failure(self._request, failure)

@@ -13,9 +13,9 @@ from attrs import evolve, frozen
 
 from nexus_core.contract.events import Delta
 from nexus_core.server.access.access import AccessControl
-from nexus_core.server.access.run_slots import RunSlot
+from nexus_core.server.access.run_slots import RunSlot, take_back
 from nexus_core.server.api.run_query import QueryRequest, events, slot_of
-from nexus_core.server.errors import Failure, failure_of
+from nexus_core.server.errors import Failure, cancelled_within, failure_of
 from nexus_core.server.http.app import identity, log_failure
 from nexus_core.server.http.sse import EventStream
 from nexus_core.server.pipelines import ServedPipelines, keeps_usage
@@ -223,8 +223,9 @@ class RunService:
                             await run.emit(frames)
                     else:
                         await run.take(event)
-        except asyncio.CancelledError:
-            failure = run.reason or cancelled()
+        except asyncio.CancelledError as error:
+            take_back()
+            failure = run.reason or cancelled_within(error)
         except Exception as error:  # noqa: BLE001 - by its type it is decided what clients are told
             failure = failure_of(error)
         finally:

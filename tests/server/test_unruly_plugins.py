@@ -1,0 +1,151 @@
+"""What a plugin does in one request ends that request with an answer, and harms no other that is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGIN = '''
+import asyncio
+from pathlib import Path
+from nexus_core import *
+
+async def act(how):
+    """Do what a query says."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    match how:
+        case "cancels":
+            task.cancel()
+        case "is cancelled later":
+            loop.call_soon(task.cancel)
+        case "is cancelled by another":
+            async def cancel():
+                task.cancel()
+            asyncio.create_task(cancel())
+        case "has a time that never ends":
+            await asyncio.timeout(0).__aenter__()
+        case "leaks":
+            other = asyncio.create_task(asyncio.sleep(60))
+            other.cancel()
+            await other
+        case "exits":
+            raise SystemExit(3)
+        case "interrupts":
+            raise KeyboardInterrupt
+        case "closes":
+            raise GeneratorExit
+        case "raises":
+            raise type("Odd", (BaseException,), {})
+        case "waits":
+            while not Path(FOLDER, "done").exists():
+                await asyncio.sleep(0.01)
+            return
+    await asyncio.sleep(60)
+
+@component
+class Finds:
+    name = "unruly"
+    async def gather(self, query, run):
+        await act(query)
+        return (Item(id="a", text="One."),)
+
+@component
+class Says:
+    name = "unruly"
+    model_info = ModelInfo(id="unruly-1", provider="test", window=4096, capabilities=frozenset({"streaming"}))
+    async def send_prompt(self, prompt, options):
+        await act(prompt.query)
+        return Completion(text="One.", finish_reason="stop")
+    async def stream_response(self, prompt, options):
+        yield Chunk("One")
+        await act(prompt.query)
+        yield Chunk(".", finish_reason="stop")
+
+@hookimpl
+def nexus_sources():
+    return [Finds]
+
+@hookimpl
+def nexus_connectors():
+    return [Says]
+'''
+PIPELINES = {
+    "source": "name: source\nplugins: [./unruly.py]\nmodels: {main: extractive}\n"
+    "steps: [{gather: unruly}, {prompt: qa}, {generate: main}]\n",
+    "model": "name: model\nplugins: [./unruly.py]\nmodels: {main: {use: unruly, retry: false, breaker: false}}\n"
+    "steps: [{prompt: {template: {text: '{{ query }}'}}}, {generate: main}]\n",
+}
+OWN = ("cancels", "leaks", "exits", "closes", "raises")
+"""What is found to be the plugin's, as any of its errors."""
+LEFT_BEHIND = ("is cancelled later", "is cancelled by another", "has a time that never ends")
+"""What cancels the task of the request from outside of the plugin's call."""
+SURFACES: dict[str, tuple[str, dict[str, Any]]] = {
+    "json": ("/api/queries", {"query": "HOW", "pipeline": "WHERE", "contextId": "WHERE"}),
+    "events": (
+        "/api/queries",
+        {"query": "HOW", "pipeline": "WHERE", "contextId": "WHERE", "options": {"stream": True}},
+    ),
+    "chat": ("/v1/chat/completions", {"model": "nexus/WHERE", "messages": [{"role": "user", "content": "HOW"}]}),
+    "chat, streamed": (
+        "/v1/chat/completions",
+        {"model": "nexus/WHERE", "messages": [{"role": "user", "content": "HOW"}], "stream": True},
+    ),
+    "mcp": (
+        "/mcp",
+        {
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "ask", "arguments": {"question": "HOW", "pipeline": "WHERE"}},
+        },
+    ),
+}  # fmt: skip
+
+
+def asked(surface: str, where: str, how: str) -> tuple[str, Any]:
+    """Return where a question is sent, and its body."""
+    path, body = SURFACES[surface]
+    return path, json.loads(json.dumps(body).replace("HOW", how).replace("WHERE", where))
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("where", PIPELINES)
+async def test_what_a_plugin_does_is_told_to_its_client_and_harms_nobody_else(
+    start: Any, tmp_path: Path, where: str, surface: str
+) -> None:
+    """Each client has an answer that says so, and who asks meanwhile has its own; no place is lost."""
+    (tmp_path / "unruly.py").write_text(PLUGIN.replace("FOLDER", repr(str(tmp_path))))
+    running = await start(pipelines=PIPELINES)
+
+    async def ask(how: str, where: str = where) -> tuple[int, str]:
+        path, body = asked(surface, where, how)
+        accept = {"Accept": "application/json, text/event-stream"}
+        async with running.session.post(running.origin + path, json=body, headers=accept) as response:
+            return response.status, await response.text()
+
+    async with asyncio.timeout(60):
+        others = [asyncio.create_task(ask("waits", name)) for name in PIPELINES]
+        for how in (*OWN, *LEFT_BEHIND):
+            status, text = await ask(how)
+            told = text.replace("\\'", "'")
+            if surface == "mcp":
+                assert status == 200
+                assert '"isError":true' in told or how in LEFT_BEHIND
+                assert '"error":' in told or how in OWN
+            elif "data:" in told:
+                assert (status, where) == (200, "model")
+            else:
+                assert status in (500, 502)
+            if how in OWN:
+                assert ("source 'unruly' failed" if where == "source" else "connector Says of 'main'") in told
+                assert ("cancelled the task that it runs in" in told) is (how == "cancels")
+            elif surface != "mcp":
+                assert "something within the run cancelled the task of its caller (unruly.py, line" in told
+        (tmp_path / "done").touch()
+        for other in others:
+            status, text = await other
+            assert (status, "run_failed" in text, "One" in text or "Nothing in" in text) == (200, False, True)
+    places = running.server.gate.places
+    assert (places.running, places.waiting) == (0, 0)
