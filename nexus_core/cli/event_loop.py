@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from nexus_core.toolkit.processes.limits import end_within
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_log = logging.getLogger(__name__)
 FIRST_S = 30.0
 """What is under way may take so long to end after Ctrl-C, and"""
 SECOND_S = 1.0
@@ -44,6 +46,30 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
     if interrupts.count and not interrupts.reached:  # too late for the work, but not for what the caller does next
         raise KeyboardInterrupt
     return found
+
+
+def run_steadily(work: Coroutine[Any, Any, _T]) -> _T:
+    """Return what a coroutine returns, in an event loop that goes on whatever other code in it does: for a server.
+
+    A plugin may call `loop.stop()`, or raise SystemExit in a task that it has created, which asyncio lets out of the
+    loop: the requests of others are under way there.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(without_joining(work))
+        while True:
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+                is_interrupt = isinstance(error, KeyboardInterrupt) and _raises_interrupts()
+                if task.done() or is_interrupt:
+                    raise
+                _log.error("something, perhaps a plugin, has stopped the event loop, which goes on: %r", error)
+
+
+def _raises_interrupts() -> bool:
+    """Tell whether Ctrl-C raises a KeyboardInterrupt, so that one may be a person's."""
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 async def without_joining(work: Coroutine[Any, Any, _T]) -> _T:

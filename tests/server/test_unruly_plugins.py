@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+
+from tests.server.test_drain import Child
 
 PLUGIN = '''
 import asyncio
@@ -40,6 +45,25 @@ async def act(how):
             raise GeneratorExit
         case "raises":
             raise type("Odd", (BaseException,), {})
+        case "exits in a task":
+            async def leave():
+                raise SystemExit(3)
+            asyncio.create_task(leave())
+            return await asyncio.sleep(0.01)
+        case "interrupts in a task":
+            async def leave():
+                raise KeyboardInterrupt
+            asyncio.create_task(leave())
+            return await asyncio.sleep(0.01)
+        case "stops the loop":
+            loop.stop()
+            return await asyncio.sleep(0.01)
+        case "is deaf":
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    pass
         case "waits":
             while not Path(FOLDER, "done").exists():
                 await asyncio.sleep(0.01)
@@ -149,3 +173,42 @@ async def test_what_a_plugin_does_is_told_to_its_client_and_harms_nobody_else(
             assert (status, "run_failed" in text, "One" in text or "Nothing in" in text) == (200, False, True)
     places = running.server.gate.places
     assert (places.running, places.waiting) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_a_plugin_that_stops_the_loop_stops_no_server(tmp_path: Path) -> None:
+    """Nor does one that ends the process from a task of its own; what others have asked is answered."""
+    (tmp_path / "unruly.py").write_text(PLUGIN.replace("FOLDER", repr(str(tmp_path))))
+    (tmp_path / "source.yaml").write_text(PIPELINES["source"])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "nexus_core.cli.main", "serve", "source.yaml", "--port", "0", "--no-warm-up",
+        cwd=tmp_path, env={**os.environ, "NEXUS_STORE": "store"}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    server = Child(process)
+    listening = asyncio.create_task(server.listen())
+    try:
+        origin = (await server.says("listening on")).rpartition(" ")[2]
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+
+            async def ask(how: str) -> tuple[int, str]:
+                path, body = asked("json", "source", how)
+                async with session.post(origin + path, json=body) as response:
+                    return response.status, await response.text()
+
+            other = asyncio.create_task(ask("waits"))
+            for how in ("exits in a task", "interrupts in a task", "stops the loop"):
+                assert (await ask(how))[0] == 200
+                await server.says("has stopped the event loop, which goes on")
+            for how in ("interrupts", "exits"):
+                status, text = await ask(how)
+                assert (status, "source 'unruly' failed" in text) == (500, True)
+            (tmp_path / "done").touch()
+            assert (await other)[0] == 200
+        server.tell()
+        assert await server.ended(20) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await listening

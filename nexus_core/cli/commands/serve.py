@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import click
 from attrs import astuple
 
-from nexus_core.cli.event_loop import without_joining
+from nexus_core.cli.event_loop import run_steadily
 from nexus_core.cli.oidc_options import oidc_of, oidc_options
 from nexus_core.cli.option_types import SectionedCommand, SectionedOption, duration, named_paths, size
 from nexus_core.cli.output.echo import echo
@@ -179,7 +179,7 @@ def command(
         sys.exit(run_workers(workers, _worker_command, drain_s=settings.limits.drain_s))
     shared = SharedResources(programs=programs)
     serving = _serve(paths, overrides, settings, shared, reloads=reloads, sync_s=sync_s, warms=warms)
-    asyncio.run(without_joining(serving))
+    run_steadily(serving)
 
 
 def chosen_pipelines(named: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
