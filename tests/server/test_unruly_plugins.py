@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from nexus_core.server.api import run_query
+from nexus_core.server.settings import ServerLimits
 from tests.server.test_drain import Child
 
 PLUGIN = '''
@@ -59,11 +61,12 @@ async def act(how):
             loop.stop()
             return await asyncio.sleep(0.01)
         case "is deaf":
-            while True:
+            while not Path(FOLDER, "done").exists():
                 try:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:
                     pass
+            return
         case "waits":
             while not Path(FOLDER, "done").exists():
                 await asyncio.sleep(0.01)
@@ -173,6 +176,28 @@ async def test_what_a_plugin_does_is_told_to_its_client_and_harms_nobody_else(
             assert (status, "run_failed" in text, "One" in text or "Nothing in" in text) == (200, False, True)
     places = running.server.gate.places
     assert (places.running, places.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("surface", ["json", "chat"])
+async def test_a_plugin_that_does_not_end_holds_no_client(
+    start: Any, tmp_path: Path, surface: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its request is answered when its time is up, also when the server stops; the log says which pipeline goes on."""
+    monkeypatch.setattr(run_query, "HEEDS_S", 0.05)
+    (tmp_path / "unruly.py").write_text(PLUGIN.replace("FOLDER", repr(str(tmp_path))))
+    running = await start(pipelines=PIPELINES, limits=ServerLimits(drain_s=0), deadline_s=0.2)
+    path, body = asked(surface, "source", "is deaf")
+    try:
+        async with asyncio.timeout(30):
+            status, told = await running.call("POST", path, json=body)
+        assert (status, "timeout" in json.dumps(told)) == (504, True)
+        assert "a run of pipeline source goes on though it was cancelled" in caplog.text
+        assert running.server.gate.places.running == 0
+    finally:
+        (tmp_path / "done").touch()
+        for task in run_query._deaf.copy():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 @pytest.mark.slow

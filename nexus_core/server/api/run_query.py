@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -10,7 +12,7 @@ from aiohttp import web
 from attrs import frozen
 
 from nexus_core.contract.answers import Answer, Event
-from nexus_core.contract.errors import UsageError
+from nexus_core.contract.errors import DeadlineError, UsageError
 from nexus_core.contract.values import CallOptions
 from nexus_core.engine.models import Model
 from nexus_core.engine.pipeline import Pipeline, StreamOptions
@@ -18,6 +20,12 @@ from nexus_core.server.access.access import AccessControl
 from nexus_core.server.access.key_limits import AdmittedRequest
 from nexus_core.server.access.run_slots import RunSlot
 from nexus_core.server.errors import Failure
+
+HEEDS_S = 1.0
+"""What a run may take to end, after its time or when it is cancelled; then its request does not wait for it."""
+_deaf: set[asyncio.Task[Answer]] = set()
+
+_log = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -80,9 +88,41 @@ def model_of(pipeline: Pipeline, called: str | None) -> Model:
 
 
 async def answered(gate: AccessControl, question: QueryRequest) -> Answer:
-    """Return the whole answer."""
+    """Return the whole answer; raises DeadlineError also where a plugin goes on when its time is up."""
     async with slot_of(gate, question):
-        return await question.pipeline.run(question.query, on_event=_begin(question), **question.asked)
+        run = question.pipeline.run(question.query, on_event=_begin(question), **question.asked)
+        return await _while_it_heeds(run, question)
+
+
+async def _while_it_heeds(run: Coroutine[Any, Any, Answer], question: QueryRequest) -> Answer:
+    """Return the answer of a run in a task of its own, which is left alone where it does not end when it is told to."""
+    task, seconds = asyncio.create_task(run), question.asked.get("deadline_s")
+    try:
+        await asyncio.wait([task], timeout=None if seconds is None else seconds + HEEDS_S)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=HEEDS_S)
+            if task.done():
+                _forget(task)
+            else:
+                _leave(task, question.pipeline.name)
+    if not task.done():
+        raise DeadlineError(f"the run did not end within the {seconds:g} s that it had, and not when it was cancelled")
+    return task.result()
+
+
+def _leave(task: asyncio.Task[Answer], pipeline: str) -> None:
+    """Hold a task until it ends, so that it is not collected, and tell of it."""
+    _log.error("a run of pipeline %s goes on though it was cancelled: a plugin in it swallows CancelledError", pipeline)
+    _deaf.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[Answer]) -> None:
+    _deaf.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody waits for it any more
 
 
 @asynccontextmanager
