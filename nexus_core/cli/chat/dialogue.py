@@ -84,7 +84,7 @@ class Dialogue:
 
     def run(self) -> None:
         """Go on until /quit, the end of the input, or a second Ctrl-C at the prompt."""
-        commands = SlashCommands(self.session)
+        commands = SlashCommands(self.session, self._answer)
         interrupted = False
         while True:
             try:
@@ -132,16 +132,17 @@ class Dialogue:
             raise KeyboardInterrupt
         echo(f"\n({what})", err=True)
 
-    def _answer(self, question: str) -> None:
+    def _answer(self, question: str, replaces: str | None = None) -> None:
         view = self._make_view()
         with HeldWarnings() as remarks:
             try:
                 session = self.session
                 with keeping_run(session.pipeline.name, question, self._again(), source_lines) as keep:
-                    answer = self._streamed(question, view)
+                    answer = self._streamed(question, view, replaces)
                     keep(answer)
             except KeyboardInterrupt:
-                self._go_on("cancelled: neither the question nor what came of the answer is kept")
+                old = "" if replaces is None else "; the old answer stays"
+                self._go_on(f"cancelled: neither the question nor what came of the answer is kept{old}")
                 return
             except NexusError as error:
                 remarks.is_said(str(error))
@@ -165,11 +166,11 @@ class Dialogue:
         options = [("--model", session.model), ("--context", session.context)]
         return repeatable("run", [os.path.abspath(self.file)], options, {})
 
-    def _streamed(self, question: str, view: AnswerView) -> Answer:
+    def _streamed(self, question: str, view: AnswerView, replaces: str | None) -> Answer:
         """Show an answer as it comes and return it; raises what the run failed with."""
         progress = ProgressLine()
         approve = ApprovalPrompt(progress.stop) if self.approves else None
-        with progress, closing(self.session.ask(question, approve)) as events:
+        with progress, closing(self.session.ask(question, approve, replaces)) as events:
             try:
                 for event in events:
                     progress.see(event)

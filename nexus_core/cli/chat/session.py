@@ -86,12 +86,18 @@ class ChatSession:
         """The model that is asked, as the pipeline names it; `None` is the one of its last step."""
         return self._loaded.model
 
-    def ask(self, question: str, approve: Approve | None = None) -> Generator[Event, None, None]:
+    def ask(
+        self, question: str, approve: Approve | None = None, replaces: str | None = None
+    ) -> Generator[Event, None, None]:
         """Yield the events of a run; closing it early cancels that, and nothing of it is kept.
 
-        `approve` asks before a tool changes something, in the thread of the loop.
+        `approve` asks before a tool changes something, in the thread of the loop. `replaces` is the id of the run whose
+        turn is asked again: the answer takes its place, and is not one that a model's cache has.
         """
-        return self._loop.iterate(self.pipeline.stream(question, approve=approve, **self._options()))
+        options = self._options()
+        if replaces is not None:
+            options |= {"replaces": replaces, "fresh": True}
+        return self._loop.iterate(self.pipeline.stream(question, approve=approve, **options))
 
     def explain(self, question: str) -> Explanation:
         """Return what would be sent with a question now; no model is asked for an answer."""

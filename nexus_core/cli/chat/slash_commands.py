@@ -19,6 +19,7 @@ from nexus_core.toolkit.suggest import counted, did_you_mean
 
 SUMMARIES = {
     "/help": "show this",
+    "/retry [QUESTION]": "ask the last question again, or this one in its place: the new answer replaces the old one",
     "/sources [N]": "list what the last answer was made of, or show the text of source N",
     "/explain [QUESTION]": "show what the last question sent and what it cost, or what a question would send",
     "/model [NAME]": "list the models, or ask another one from now on",
@@ -34,10 +35,13 @@ A question that begins with / is written with two. Ctrl-C cancels the answer tha
 class SlashCommands:
     """The commands of one chat."""
 
-    def __init__(self, session: ChatSession) -> None:
+    def __init__(self, session: ChatSession, ask: Callable[[str, str], None]) -> None:
+        """Take what asks a question in the place of the turn that a run has made, by the id of that run."""
         self._session = session
+        self._ask = ask
         self._known: Mapping[str, Callable[[str], None]] = {
             "/help": self._help,
+            "/retry": self._retry,
             "/sources": self._sources,
             "/explain": self._explain,
             "/model": self._model,
@@ -62,6 +66,12 @@ class SlashCommands:
         for usage, summary in SUMMARIES.items():
             echo(f"  {usage:<{width}}  {summary}")
         echo(_NOTES)
+
+    def _retry(self, rest: str) -> None:
+        turns = self._session.turns()
+        if not turns:
+            raise UsageError("nothing was answered yet in this conversation, so there is nothing to ask again")
+        self._ask(rest or turns[-1].query, turns[-1].run_id)
 
     def _sources(self, rest: str) -> None:
         answer = self._last()

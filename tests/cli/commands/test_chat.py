@@ -187,6 +187,40 @@ async def test_answers_are_drawn_as_markdown_and_the_conversation_is_kept(folder
     assert ("How many days?" in history.read_text(), stat.S_IMODE(history.stat().st_mode)) == (True, 0o600)
 
 
+async def test_retry_puts_the_new_answer_in_the_place_of_the_old_one(folder: Path) -> None:
+    """As it was asked or edited, by what came before it; what is cancelled or fails leaves the old one there."""
+    begun = stream_answer([*chat_events("Begun ")[:2], Silence()])
+    refused = json_answer({"error": {"message": "no"}}, status=400)
+    texts = ("One.", "Two.", "Three.", "Four.")
+    first, second, third, fourth = (stream_answer(chat_events(text)) for text in texts)
+    async with (
+        ScriptedUpstream(first, second, third, refused, begun, fourth) as upstream,
+        chat(folder, upstream, TERM="dumb") as terminal,
+    ):
+        terminal.type("/retry\n")
+        await terminal.see("nothing to ask again")
+        for line, shown in (("First?", "One."), ("Second?", "Two."), ("/retry", "Three."), ("/retry", "Error: ")):
+            terminal.type(f"{line}\n")
+            await terminal.see(shown)
+            await terminal.see("> ")
+        terminal.type("/retry Second, in short?\n")
+        await terminal.see("Begun")
+        terminal.type("\x03")
+        await terminal.see("the old answer stays")
+        assert [(turn.query, turn.answer) for turn in await turns(folder)] == [
+            ("First?", "One."), ("Second?", "Three."),
+        ]  # fmt: skip
+        terminal.type("/retry Second, in short?\n")
+        await terminal.see("Four.")
+        terminal.type("/quit\n")
+        assert (await terminal.end())[0] == 0
+    assert [(turn.query, turn.answer) for turn in await turns(folder)] == [
+        ("First?", "One."), ("Second, in short?", "Four."),
+    ]  # fmt: skip
+    last = str(upstream.requests[-1].json()["messages"])
+    assert ("One." in last, "Two." in last, "Three." in last) == (True, False, False)
+
+
 async def test_ctrl_c_cancels_the_answer_and_ends_at_the_prompt(folder: Path) -> None:
     """The upstream is left at once, nothing of the answer is kept; the second at the prompt ends the chat."""
     begun = stream_answer([chat_events("Begun ")[0], chat_events("Begun ")[1], Silence()])
