@@ -32,43 +32,58 @@ if TYPE_CHECKING:
 
     from nexus_core.contract.errors import ConnectorError
 
-COMMANDS = {
-    "ask": "Ask a context, files or a pipe a question.",
-    "chat": "Ask a context or a pipeline question after question.",
-    "context": "Keep contexts: add, search, list, tag, remove, export, import, check.",
-    "run": "Run a pipeline for one query.",
-    "batch": "Run a pipeline over a file of questions, through failures and restarts.",
-    "explain": "Show what would be sent, and why, without any call.",
-    "conversations": "List, show, share, rate, import and delete conversations.",
-    "eval": "Measure how well pipelines rank and pack.",
-    "lint": "Report every problem of pipeline files.",
-    "test": "Run the tests that pipelines carry, offline.",
-    "plugins": "List the installed plugins and what is wrong with any.",
-    "directory": "Search the directory of plugins, install one, run the contract suites on it.",
-    "models": "List the models that you can use, try them, and install some that run here.",
-    "serve": "Serve pipelines over HTTP.",
-    "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",
-    "store": "Copy, back up, restore and verify whole stores.",
-    "keys": "Create, list, change, rotate and revoke API keys of a server.",
-    "secrets": "Store, list and remove the API keys of model services.",
-    "usage": "Show what models have used, by day, pipeline and model.",
-    "logs": "List, search, show and repeat the runs that were kept on request.",
-    "completion": "Install completion for bash, zsh or fish.",
-    "lsp": "Serve an editor: diagnostics, completion, hovers, definitions.",
-    "schema": "Print the JSON Schema of the pipeline language.",
-    "init": "Write a pipeline, its tests and a plugin into a folder.",
-    "new": "Write the package of a new plugin.",
+SECTIONS = {
+    "Ask": {
+        "ask": "Ask a context, files or a pipe a question.",
+        "context": "Keep contexts of documents: add, search, list, tag, remove, export, check.",
+        "chat": "Ask a context or a pipeline question after question.",
+        "conversations": "List, show, share, rate, import and delete conversations.",
+    },
+    "Pipelines": {
+        "init": "Write a pipeline, its tests and a plugin into a folder, to begin with.",
+        "run": "Run a pipeline for one question.",
+        "explain": "Show what would be sent, and why, without any call.",
+        "lint": "Report every problem of pipeline files.",
+        "test": "Run the tests that pipelines carry, offline.",
+        "batch": "Run a pipeline over a file of questions, through failures and restarts.",
+        "eval": "Measure how well pipelines rank and pack.",
+    },
+    "Models": {
+        "models": "List the models that you can use, try them, and install some that run here.",
+        "secrets": "Store, list and remove the API keys of model services.",
+        "usage": "Show what models have used, by day, pipeline and model.",
+    },
+    "Servers": {
+        "serve": "Serve pipelines over HTTP.",
+        "mcp": "Serve pipelines over MCP to the program that starts this, and print how it is set up.",
+        "keys": "Create, list, change, rotate and revoke API keys of a server.",
+        "store": "Copy, back up, restore and verify whole stores.",
+    },
+    "Plugins": {
+        "plugins": "List the installed plugins and what is wrong with any.",
+        "directory": "Search the directory of plugins, install one, run the contract suites on it.",
+        "new": "Write the package of a new plugin.",
+    },
+    "Shell and editor": {
+        "completion": "Install completion for bash, zsh or fish.",
+        "lsp": "Serve an editor: diagnostics, completion, hovers, definitions.",
+        "schema": "Print the JSON Schema of the pipeline language.",
+        "logs": "List, search, show and repeat the runs that were kept on request.",
+    },
 }
+"""The commands with their summaries, by what they are for; what is done first stands first."""
+COMMANDS = {name: summary for section in SECTIONS.values() for name, summary in section.items()}
 
 EXAMPLES = """\b
 Examples:
-  nexus context add handbook docs/
-  nexus ask handbook "How many days of leave can be carried over?"
+  nexus ask -f CONTRACT.pdf "When does it end?"
   git diff | nexus ask "what changed?"
+  nexus context add handbook FOLDER
+  nexus ask handbook "How many days of leave can be carried over?"
   nexus chat handbook
-  nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
-  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
-  nexus lint pipelines/
+  nexus init
+  nexus run assistant.yaml "How many days of leave can be carried over?"
+  nexus serve
 """
 
 
@@ -81,13 +96,18 @@ class LazyGroup(click.Group):
         table: Mapping[str, str] = COMMANDS,
         package: str = "nexus_core.cli.commands",
         shared: Mapping[str, str] | None = None,
+        sections: Mapping[str, Mapping[str, str]] | None = None,
         **options: Any,
     ) -> None:
-        """Take the summaries of the commands, and for those that share a module the module's name."""
+        """Take the summaries of the commands, and for those that share a module the module's name.
+
+        With `sections` the summaries stand under these titles in the help.
+        """
         super().__init__(*args, **options)
         self._table = table
         self._package = package
         self._shared = shared or {}
+        self._sections = sections or {"Commands": table}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""
@@ -102,7 +122,13 @@ class LazyGroup(click.Group):
         # What has subcommands is a package, and its group a module of it.
         home = import_module(f"{package.__name__}.group") if hasattr(package, "__path__") else package
         command = getattr(home, cmd_name if cmd_name in self._shared else "command")
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        _share_examples(self, command, f"{ctx.command_path} {cmd_name}")
+        if isinstance(command, click.Group):
+            for name, child in command.commands.items():
+                _share_examples(command, child, f"{ctx.command_path} {cmd_name} {name}")
+        return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands and options that begin so, with their summaries, without importing any command."""
@@ -113,8 +139,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the summaries, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self._table.items()))
+        for title, commands in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -125,6 +152,13 @@ class LazyGroup(click.Group):
             more = f"`{ctx.command_path} --help` lists all"
             ctx.fail(f"no command is named {args[0]!r}{instead(args[0], known, 'commands', more)}")
         return super().resolve_command(ctx, args)
+
+
+def _share_examples(group: click.Group, command: click.Command, path: str) -> None:
+    """Give a command that shows no examples those of its group that are of it."""
+    found = [line for line in (group.epilog or "").splitlines() if f" {path} " in f"{line} "]
+    if command.epilog is None and found:
+        command.epilog = "\n".join(["\b", "Example:" if len(found) == 1 else "Examples:", *found])
 
 
 class ImpliedGroup(LazyGroup):
@@ -153,6 +187,7 @@ class ImpliedGroup(LazyGroup):
 
 @click.group(
     cls=LazyGroup,
+    sections=SECTIONS,
     epilog=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -160,9 +195,10 @@ class ImpliedGroup(LazyGroup):
 @store_option
 @click.pass_obj
 def cli(begins: Callable[[], None] | None) -> None:
-    """Answer questions from a body of context with a language model.
+    """Answer questions from your documents, with sources: by a language model, or offline by quoting them.
 
-    A YAML file declares how: where the items come from, how they are ranked, how the prompt is made, who answers.
+    A context is a named collection of documents, kept in a store: `nexus context add` makes one, `nexus ask` asks it.
+    A pipeline is a YAML file that declares how questions are answered: `nexus init` writes one, `nexus run` runs it.
 
     Exit codes: 0 done, 1 the run failed, 2 wrong usage or configuration.
     """

@@ -58,14 +58,14 @@ _BUDGET = 4000
 EPILOG = """\b
 Examples:
   nexus ask handbook "How many days of leave can be carried over?"
-  nexus ask -f contract.pdf "When does it end?"
+  nexus ask -f CONTRACT.pdf "When does it end?"
   git diff | nexus ask "what changed?"
   git diff | nexus ask handbook -f - "Does this keep to our rules?"
   nexus ask handbook "And who approves it?" --model gpt-4o --conversation monday
-  nexus ask -f invoice.pdf "Who gets how much?" --schema '{"properties": {"to": {}, "total": {"type": "number"}}}'
-  nexus ask handbook "What is a sink?" --system "Answer in one sentence."
-  nexus ask handbook "What is a sink?" --explain
-  nexus ask handbook "What is a sink?" --pipeline my.yaml
+  nexus ask -f INVOICE.pdf "Who gets how much?" --schema '{"properties": {"to": {}, "total": {"type": "number"}}}'
+  nexus ask handbook "How many days of leave?" --system "Answer in one sentence."
+  nexus ask handbook "How many days of leave?" --explain
+  nexus ask handbook "How many days of leave?" --pipeline PIPELINE.yaml
 
 \b
 Who answers: with OPENAI_API_KEY set, or a key stored by nexus secrets, gpt-4o-mini at OpenAI, which is

@@ -29,12 +29,13 @@ EPILOG = f"""\b
 Examples:
   nexus chat handbook
   nexus chat handbook --model gpt-4o --continue
-  nexus chat pipelines/quickstart.yaml
-  nexus chat handbook < questions.txt
+  nexus chat assistant.yaml
+  nexus chat handbook < QUESTIONS.txt
 
 \b
-In a chat: {", ".join(usage.split(" ")[0] for usage in SUMMARIES)}. Ctrl-C cancels the answer that is
-under way; at the prompt a second one ends the chat. Who answers is chosen as by `nexus ask`.
+In a chat: {", ".join(usage.split(" ")[0] for usage in SUMMARIES)}.
+Ctrl-C cancels the answer that is under way; at the prompt a second one ends the chat.
+Who answers is chosen as by `nexus ask`.
 """
 
 

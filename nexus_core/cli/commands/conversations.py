@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  nexus run pipelines/rewriting.yaml "What is a sink?" --conversation monday
+  nexus run assistant.yaml "Who travels first class?" --conversation monday
   nexus conversations list
   nexus conversations show monday --last 3
   nexus conversations rate monday down --comment "Of last year"
   nexus conversations export --rated --qrels qrels.tsv > queries.jsonl
-  nexus conversations import saved.jsonl
+  nexus conversations import SAVED.jsonl
   nexus conversations share monday --expires 7d
+  nexus conversations unshare monday
   nexus conversations delete monday
   nexus conversations expire --idle 30d
   nexus conversations expire --ttl 90d

@@ -26,7 +26,7 @@ Examples:
   nexus directory search rank
   nexus directory search --kind connector
   nexus directory show bm25
-  nexus directory install acme --from plugins.yaml
+  nexus directory install acme --from PLUGINS.yaml
   nexus directory check bm25
 """
 _from = click.option(

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  nexus eval pipelines/quickstart.yaml --collection scifact/
-  nexus eval baseline.yaml mine.yaml --collection scifact/ --html report.html
-  nexus eval handbook.yaml --queries q.jsonl --qrels qrels.tsv --context handbook
-  nexus eval mine.yaml --collection scifact/ --against-set steps[0].rank.k1=1.2
-  nexus eval handbook.yaml --queries q.jsonl --qrels qrels.tsv --context handbook --store old/ --against-store new/
-  nexus eval mine.yaml --queries q.jsonl --qrels qrels.tsv --corpus corpus.jsonl --json --per-query
-  nexus eval baseline.yaml mine.yaml --collection scifact/ --answers --judge main
+  nexus eval assistant.yaml --collection COLLECTION/
+  nexus eval assistant.yaml OTHER.yaml --collection COLLECTION/ --html report.html
+  nexus eval assistant.yaml --queries QUERIES.jsonl --qrels QRELS.tsv --context handbook
+  nexus eval assistant.yaml --collection COLLECTION/ --against-set steps[0].rank.k1=1.2
+  nexus eval assistant.yaml --queries QUERIES.jsonl --qrels QRELS.tsv --context handbook --against-store NEW/
+  nexus eval assistant.yaml --queries QUERIES.jsonl --qrels QRELS.tsv --corpus CORPUS.jsonl --json --per-query
+  nexus eval assistant.yaml OTHER.yaml --collection COLLECTION/ --answers --judge main
 
 \b
 Files, in BEIR layout:

@@ -24,8 +24,8 @@ from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
-  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
-  nexus explain pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?" --set steps[2].prompt.budget=300
+  nexus explain assistant.yaml "How many days of leave can be carried over?"
+  nexus explain assistant.yaml "How many days of leave can be carried over?" --set steps[2].prompt.budget=300
 """
 
 _BAR_WIDTH = 60

@@ -30,7 +30,7 @@ EPILOG = """\b
 Examples:
   nexus init
   nexus init assistant --yes
-  nexus init --yes --connector anthropic --documents handbook
+  nexus init --yes --connector anthropic --documents FOLDER
   nexus init --yes --connector openai --model gpt-5-mini --force assistant.yaml
 """
 QUOTES = "extractive"

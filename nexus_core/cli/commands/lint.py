@@ -22,13 +22,13 @@ from nexus_core.engine.building.lint import lint_file, lint_target
 
 EPILOG = """\b
 Examples:
-  nexus lint pipelines/qa.yaml
-  nexus lint pipelines/ --format json
-  nexus lint pipelines/qa.yaml --set steps[2].prompt.budget=500
-  nexus lint --no-plugins from-a-stranger/
+  nexus lint assistant.yaml
+  nexus lint . --format json
+  nexus lint assistant.yaml --set steps[2].prompt.budget=500
+  nexus lint --no-plugins FOLDER-OF-A-STRANGER/
   generate-pipeline | nexus lint -
 
-The codes are listed in docs/reference/pipelines.md.
+The codes are listed on the page "pipelines" of the documentation.
 """
 
 

@@ -25,6 +25,8 @@ Examples:
   nexus logs replay 12
   nexus logs replay 12 --again
   nexus logs prune --older 30d
+  nexus logs delete 12
+  nexus logs path
 
 \b
 {LOGS}=1 in the environment keeps the runs of `run`, `ask` and `chat` in your folder for state,

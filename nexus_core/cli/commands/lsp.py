@@ -22,7 +22,7 @@ Examples:
   nexus lsp
 
 \b
-Editors start it themselves; how each is told to stands in docs/how-to/shell-and-editor.md.
+Editors start it themselves; how each is told to is on the page "set up shell and editor" of the documentation.
 """
 
 

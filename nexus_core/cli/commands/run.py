@@ -42,14 +42,14 @@ from nexus_core.toolkit.shared_resources import SharedResources
 
 EPILOG = """\b
 Examples:
-  nexus run pipelines/quickstart.yaml "Do API keys ever appear in errors or logs?"
-  echo "What is a sink?" | nexus run pipelines/quickstart.yaml - --json
-  nexus run pipelines/openai.yaml "What is a sink?" --model spare --set steps[2].prompt.budget=500
-  nexus run pipelines/openai.yaml "What is a sink?" --verbose --timeout 20s
-  nexus run pipelines/rewriting.yaml "And what does it get?" --conversation monday
-  nexus run pipelines/openai.yaml "What does this plan show?" --attach plan.png
-  nexus run pipelines/openai.yaml "What is a sink?" --record recordings
-  nexus run pipelines/openai.yaml "What is a sink?" --replay recordings
+  nexus run assistant.yaml "How many days of leave can be carried over?"
+  echo "Who travels first class?" | nexus run assistant.yaml - --json
+  nexus run assistant.yaml "Who travels first class?" --model offline --set steps[2].prompt.budget=500
+  nexus run assistant.yaml "Who travels first class?" --verbose --timeout 20s
+  nexus run assistant.yaml "And by train?" --conversation monday
+  nexus run PIPELINE.yaml "What does this plan show?" --attach PLAN.png
+  nexus run assistant.yaml "Who travels first class?" --record recordings
+  nexus run assistant.yaml "Who travels first class?" --replay recordings
 """
 
 Listen = Callable[[Event], None]

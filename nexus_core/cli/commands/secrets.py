@@ -27,7 +27,7 @@ from nexus_core.toolkit.suggest import did_you_mean, instead, listed
 EPILOG = """\b
 Examples:
   nexus secrets set openai
-  nexus secrets set anthropic --stdin < key.txt
+  nexus secrets set anthropic --stdin < KEY.txt
   nexus secrets set openrouter.ai
   nexus secrets list
   nexus secrets remove openai

@@ -42,8 +42,8 @@ else:
 EPILOG = """\b
 Examples:
   nexus serve
-  nexus serve pipelines/handbook.yaml --port 8080
-  nexus serve pipelines/ --prefix /ask/v1 --reload
+  nexus serve assistant.yaml --port 8080
+  nexus serve . --prefix /ask/v1 --reload
   nexus serve --host 0.0.0.0 --i-terminate-tls-elsewhere
   nexus serve --sync 15m
   nexus serve --oidc-issuer https://id.example.com --oidc-client-id nexus --oidc-admin-group it

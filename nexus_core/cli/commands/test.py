@@ -20,11 +20,11 @@ from nexus_core.pipeline_tests.runner import CaseResult, check_files, run_cases,
 
 EPILOG = """\b
 Examples:
-  nexus test pipelines/
-  nexus test pipelines/qa.yaml -k refund -v
-  nexus test pipelines/ --junit build/pipelines.xml
+  nexus test .
+  nexus test assistant.yaml -k leave -v
+  nexus test . --junit report.xml
 
-How tests are written: docs/how-to/test-a-pipeline.md.
+How tests are written tells the page "test a pipeline" of the documentation.
 """
 
 

@@ -20,11 +20,13 @@ COMMANDS = {
 
 EPILOG = """\b
 Examples:
-  nexus batch pipelines/quickstart.yaml questions.jsonl -o answers.jsonl
-  nexus batch pipelines/openai.yaml questions.csv -o answers.jsonl --budget-tokens 2000000
-  nexus batch pipelines/openai.yaml questions.jsonl -o answers.jsonl --dry-run --limit 20
+  nexus batch assistant.yaml QUESTIONS.jsonl -o answers.jsonl
+  nexus batch start assistant.yaml QUESTIONS.csv -o answers.jsonl --budget-tokens 2000000
+  nexus batch assistant.yaml QUESTIONS.jsonl -o answers.jsonl --dry-run --limit 20
   nexus batch status answers.jsonl.run
   nexus batch resume answers.jsonl.run
+  nexus batch retry answers.jsonl.run
+  nexus batch export answers.jsonl.run -o so-far.jsonl
 
 \b
 Input, one question a record; what is not given is left out:

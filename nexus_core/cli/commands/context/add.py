@@ -29,14 +29,14 @@ from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
-  nexus context add handbook docs/ --description "The staff handbook"
-  nexus context add handbook docs/ --prune
-  nexus context add handbook hr/ --readers group:hr
+  nexus context add handbook documents/ --description "The staff handbook"
+  nexus context add handbook documents/ --prune
+  nexus context add handbook FOLDER --readers group:hr
   nexus context add handbook https://example.com/travel.html --tag travel
   nexus context add code . --exclude "tests/**" --exclude "*.lock"
   nexus context add code git+https://example.com/team/code.git@main --exclude "*.lock"
   nexus context add handbook s3://acme-handbook/docs --set "paths='*.md'"
-  nexus context add questions corpus.jsonl --language german
+  nexus context add questions CORPUS.jsonl --language german
   pbpaste | nexus context add notes - --as today.md
 
 \b

@@ -26,7 +26,7 @@ COMMANDS = {
 
 EPILOG = """\b
 Examples:
-  nexus context add handbook docs/
+  nexus context add handbook documents/
   nexus context sync handbook
   nexus context search handbook "carry over leave"
   nexus ask handbook "How many days of leave can be carried over?"

@@ -35,10 +35,10 @@ from nexus_core.toolkit.processes.call import ApartError, stream_apart
 
 EPILOG = """\b
 Examples:
-  nexus context read handbook.docx
-  nexus context read prices.xlsx --json
-  nexus context read page.html --markdown
-  nexus context read scan.acme --reader .acme=acme-reader
+  nexus context read documents/handbook.md
+  nexus context read PRICES.xlsx --json
+  nexus context read PAGE.html --markdown
+  nexus context read SCAN.acme --reader .acme=acme-reader
 
 \b
 So a document is before it is cut into items: `nexus context add` reads it in the same way.

@@ -15,8 +15,8 @@ from nexus_core.toolkit.suggest import counted, did_you_mean
 
 EPILOG = """\b
 Examples:
-  nexus context remove handbook "docs/staff.md#sick-leave"
-  nexus context remove handbook --document docs/staff.md --document "docs/old/*"
+  nexus context remove handbook "documents/handbook.md"
+  nexus context remove handbook --document documents/handbook.md --document "documents/OLD/*"
   nexus context remove handbook --yes
 """
 

@@ -41,7 +41,7 @@ EPILOG = """\b
 Examples:
   nexus context show handbook
   nexus context show handbook --skipped
-  nexus context show handbook "docs/staff.md#sick-leave"
+  nexus context show handbook "documents/handbook.md"
 """
 
 

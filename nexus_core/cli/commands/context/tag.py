@@ -12,8 +12,8 @@ from nexus_core.toolkit.suggest import counted
 
 EPILOG = """\b
 Examples:
-  nexus context tag handbook "docs/staff.md#sick-leave" --add leave --add health
-  nexus context tag handbook docs/old.md --remove current
+  nexus context tag handbook "documents/handbook.md" --add leave --add health
+  nexus context tag handbook "documents/handbook.md" --remove current
 
 \b
 A document that changes is read anew, and its items then have the tags that `nexus context add --tag`

@@ -16,12 +16,12 @@ COMMANDS = {
 EPILOG = """\b
 Examples:
   nexus mcp
-  nexus mcp pipelines/handbook.yaml
-  nexus mcp pipelines/ --store ~/handbook-store
-  nexus mcp pipelines/ --allow-program mcp-server-time
+  nexus mcp assistant.yaml
+  nexus mcp . --store STORE/
+  nexus mcp serve . --allow-program mcp-server-time
   nexus mcp install
   nexus mcp install --client cursor --write
-  nexus mcp install pipelines/ --client claude-code
+  nexus mcp install . --client claude-code
   nexus mcp install --url https://nexus.example.com/mcp --client vscode
 
 \b

@@ -31,9 +31,9 @@ Examples:
   nexus models
   nexus models --connector openai
   nexus models --check
-  nexus models pipelines/fallback.yaml
-  nexus models of pipelines/fallback.yaml
-  nexus models pipelines/fallback.yaml --json
+  nexus models assistant.yaml
+  nexus models of assistant.yaml
+  nexus models assistant.yaml --json
   nexus models install minilm
   nexus models installed
   nexus models remove minilm

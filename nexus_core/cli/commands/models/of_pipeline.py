@@ -18,8 +18,8 @@ from nexus_core.engine.pipeline import Pipeline
 
 EPILOG = """\b
 Examples:
-  nexus models pipelines/fallback.yaml
-  nexus models pipelines/fallback.yaml --json
+  nexus models assistant.yaml
+  nexus models assistant.yaml --json
 """
 
 
