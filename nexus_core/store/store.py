@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterable, Sequence
 from secrets import token_bytes
 from time import time
 from types import TracebackType
-from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from nexus_core.contract.protocols import Documents
 from nexus_core.contract.ranking import Ranking
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Item
-from nexus_core.store import contexts, copying, export_import, integrity, usage
+from nexus_core.store import contexts, usage
 from nexus_core.store.answer_cache import StoredAnswers
 from nexus_core.store.blobs import BlobStore
 from nexus_core.store.conversations.stored_conversations import StoredConversations
-from nexus_core.store.copying import Copied
 from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.places import place_of_store
 from nexus_core.store.database.sql import SqlConnection
@@ -34,18 +33,36 @@ from nexus_core.store.items.vectors import keep_vectors
 from nexus_core.store.records import Added, Context, Imported, StoredDocument
 from nexus_core.store.runs import StoredRuns
 from nexus_core.store.search.index_updates import IndexUpdater
-from nexus_core.store.search.renewal import Seen, renew
 from nexus_core.store.search.store_search import SearchOptions, StoreSearch
-from nexus_core.store.snapshots.index_snapshots import IndexSnapshots
 from nexus_core.store.usage import DailyUsage
 from nexus_core.store.vectors.embedders import StoreEmbedders
-from nexus_core.store.vectors.graph import delete_graph
 from nexus_core.store.vectors.graph_mending import GraphMending
 from nexus_core.store.vectors.store_vectors import StoreVectors
 from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.store.worker_threads import WorkerThreads
 from nexus_core.toolkit.filters import EVERYTHING, Filter
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.text.languages import AUTO
+
+if TYPE_CHECKING:
+    from nexus_core.store import copying, export_import, integrity
+    from nexus_core.store.copying import Copied
+    from nexus_core.store.ingest import batch_add, ingest, reader_processes
+    from nexus_core.store.ingest.ingest import Ingested, Ingester
+    from nexus_core.store.search import renewal
+    from nexus_core.store.search.renewal import Seen
+    from nexus_core.store.snapshots import index_snapshots
+    from nexus_core.store.vectors import graph
+else:  # for those who write or keep up a store; who searches one, such as a server, does without
+    copying, export_import, integrity = (
+        LazyModule(f"nexus_core.store.{name}") for name in ("copying", "export_import", "integrity")
+    )
+    batch_add, ingest, reader_processes = (
+        LazyModule(f"nexus_core.store.ingest.{name}") for name in ("batch_add", "ingest", "reader_processes")
+    )
+    renewal = LazyModule("nexus_core.store.search.renewal")
+    index_snapshots = LazyModule("nexus_core.store.snapshots.index_snapshots")
+    graph = LazyModule("nexus_core.store.vectors.graph")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -85,10 +102,9 @@ class Store:
         self._searching = StoreSearch(self._threads, self._embedders)
         self._vectors = StoreVectors(self._threads, self._embedders)
         self._graphs = GraphMending(self._threads)
-        self.snapshots = IndexSnapshots(self._threads)
-        """Snapshots of indexes beside the originals, for servers that have none; for who keeps a store up."""
-        self._threads.restore = self.snapshots.restore
-        self._readers: ReaderProcesses | None = None
+        if self.folder.is_server:  # no other store has snapshots
+            self._threads.restore = self.snapshots.restore
+        self._readers: reader_processes.ReaderProcesses | None = None
         self._secret = b""
 
     async def __aenter__(self) -> Self:
@@ -147,8 +163,8 @@ class Store:
         Every batch of 2,000 is durable when it is done; where it ends with an error, what was added before it stays.
         """
 
-        def begin(indexing: IndexUpdater) -> BatchAdd:
-            return BatchAdd(indexing, self._find(name), iter(items))
+        def begin(indexing: IndexUpdater) -> batch_add.BatchAdd:
+            return batch_add.BatchAdd(indexing, self._find(name), iter(items))
 
         with self._searching.bulk():
             await self.renew(name)
@@ -288,7 +304,7 @@ class Store:
         read is told in the result and stops nothing. Cancelled or killed, it goes on where it was when called again.
         """
         await self.renew(name, seen=asked.get("seen"))
-        ingested = await ingest(self._threads, self.readers, name, source, origin=origin, **asked)
+        ingested = await ingest.ingest(self._threads, self.readers, name, source, origin=origin, **asked)
         await self._vectors.embed_new(name)
         return ingested
 
@@ -297,10 +313,10 @@ class Store:
         return await read_aside(self.readers, source, **asked)
 
     @property
-    def readers(self) -> ReaderProcesses:
+    def readers(self) -> reader_processes.ReaderProcesses:
         """The processes that read documents for this store."""
         if self._readers is None:
-            self._readers = ReaderProcesses()
+            self._readers = reader_processes.ReaderProcesses()
         return self._readers
 
     async def documents(
@@ -369,7 +385,7 @@ class Store:
 
         Until it is done the context is searched as it was. `seen` is told how many items are done, of how many.
         """
-        await renew(self._threads, await self.context(name), seen)
+        await renewal.renew(self._threads, await self.context(name), seen)
 
     async def check(
         self, name: str | None = None, *, repair: bool = False, seen: Seen | None = None
@@ -419,6 +435,11 @@ class Store:
     async def differences(self, other: Store) -> tuple[str, ...]:
         """Return in which tables another open store differs, and which originals it lacks; nothing if in none."""
         return await copying.compare_stores(self._threads, other._threads)
+
+    @property
+    def snapshots(self) -> index_snapshots.IndexSnapshots:
+        """Snapshots of indexes beside the originals, for servers that have none; for who keeps a store up."""
+        return index_snapshots.IndexSnapshots(self._threads)
 
     # Conversations, answers and usage
 
@@ -476,7 +497,7 @@ class Store:
         for index in self._threads.words.names_of(context.id):
             self._threads.words.delete(index)
         for path in self.folder.vectors.glob(f"{context.id}-*"):
-            delete_graph(path)
+            graph.delete_graph(path)
 
     def _catch_up(self, name: str) -> bool:
         return self._threads.indexing().catch_up(self._find(name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from attrs import evolve
 
@@ -40,6 +40,9 @@ from nexus_core.store.usage import ModelTotal, read_totals
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.toolkit.filters import EVERYTHING, Filter
+
+if TYPE_CHECKING:
+    from nexus_core.store.ingest.ingest import Ingested, Ingester
 
 DIGITS = 2
 """Of the scores that a viewer is told: word statistics count all items, and finer scores would tell of hidden ones."""

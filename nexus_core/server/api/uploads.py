@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -21,10 +21,15 @@ from nexus_core.server.http.bodies import Parameters, invite
 from nexus_core.server.http.json_schema import COUNT, TEXT, array, closed, or_null, text
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
-from nexus_core.store.ingest.ingest import Ingested
 from nexus_core.store.items.documents import Among, ListedDocument
 from nexus_core.store.records import StoredDocument
 from nexus_core.store.store_view import StoreView
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.store.ingest import ingest
+else:  # what reads documents, for those who send some
+    ingest = LazyModule("nexus_core.store.ingest.ingest")
 
 FILES_AT_ONCE = 100
 _BROKEN = (ValueError, AssertionError, LookupError, HttpProcessingError, web.RequestPayloadError)
@@ -165,20 +170,22 @@ class UploadsApi:
 
     async def _read_all(
         self, view: StoreView, context: str, uploads: Sequence[ReceivedFile], asked: Mapping[str, Any]
-    ) -> list[Ingested]:
+    ) -> list[ingest.Ingested]:
         """Read the files of a request, as many as there is time for; the others have failed."""
         seconds = self._limits.read_s
-        done: list[Ingested] = []
+        done: list[ingest.Ingested] = []
         try:
             async with asyncio.timeout(seconds):
                 for upload in uploads:
                     done.append(await self._read(view, context, upload, asked))  # noqa: PERF401 - some may be late
         except TimeoutError:
             late = f"was not read within the {seconds:g} s that the files of one request may take"
-            done += [Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
+            done += [ingest.Ingested(found=1, failed=((upload.name, late),)) for upload in uploads[len(done) :]]
         return done
 
-    async def _read(self, view: StoreView, context: str, upload: ReceivedFile, asked: Mapping[str, Any]) -> Ingested:
+    async def _read(
+        self, view: StoreView, context: str, upload: ReceivedFile, asked: Mapping[str, Any]
+    ) -> ingest.Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
         origin = _origin(upload.name)
         ingested = await view.ingest(
@@ -309,7 +316,7 @@ def _skipped_json(document: StoredDocument, *, to_operator: bool) -> dict[str, A
     }
 
 
-def _uploaded_json(done: Sequence[Ingested]) -> dict[str, Any]:
+def _uploaded_json(done: Sequence[ingest.Ingested]) -> dict[str, Any]:
     pairs = {"failed": [each.failed for each in done], "remarks": [each.remarks for each in done]}
     total = done[0].items
     for each in done[1:]:

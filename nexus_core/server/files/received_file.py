@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from posixpath import splitext
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -18,8 +19,13 @@ from nexus_core.engine.plugins import PluginRegistry
 from nexus_core.server.api.items import NAME
 from nexus_core.server.errors import Failure
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.ingest.read_document import MixedFiles
 from nexus_core.store.records import checked_name
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.store.ingest import read_document
+else:  # what reads documents, for those who send some
+    read_document = LazyModule("nexus_core.store.ingest.read_document")
 
 READ_AT_ONCE = 2
 """Requests whose files are read at the same time; others wait."""
@@ -62,14 +68,14 @@ class FileReading:
         finally:
             self._turns.release()
 
-    def source(self, file: ReceivedFile) -> MixedFiles:
+    def source(self, file: ReceivedFile) -> read_document.MixedFiles:
         """Return a file as the source of one document, which goes by the name that its client gave."""
         if self._catalogue is None:
             self._catalogue = PluginRegistry.installed()
         files = self._catalogue.component(Kind.SOURCE, "files")(
             paths=glob.escape(file.path.name), root=str(file.path.parent), max_bytes=self.limits.upload_bytes
         )
-        return MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), file.name)
+        return read_document.MixedFiles(files, self._catalogue.component(Kind.SOURCE, "jsonl"), file.name)
 
 
 def place_file(name: str, content_type: str, folder: Path, number: int) -> ReceivedFile:

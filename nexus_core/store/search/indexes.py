@@ -8,12 +8,14 @@ is given to `WorkerThreads` before the store is opened.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nexus_core.store.records import Context
 from nexus_core.store.search.visibility import VisibleKeys
-from nexus_core.store.vectors.matrix import Vector
 from nexus_core.store.vectors.vector_model import VectorModel
+
+if TYPE_CHECKING:
+    from nexus_core.store.vectors.matrix import Vector
 
 _K1, _B = 1.2, 0.75
 """Of BM25, as in tantivy."""

@@ -6,15 +6,20 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from nexus_core.contract.errors import ConnectorError, PluginError, StoreError, UsageError
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.embedding import vector_model
 from nexus_core.store.vectors.meaning import QueryVector
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.embedding.embedder import TextEmbedder
 from nexus_core.toolkit.embedding.registry import embedder_named
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.store.vectors import embedding
+else:
+    embedding = LazyModule("nexus_core.store.vectors.embedding")  # for contexts with vectors
 
 SearchBy = Literal["words", "meaning", "both"]
 LONGEST_QUERY = 20_000
@@ -67,7 +72,7 @@ class StoreEmbedders:
         try:
             embedder = await self.named(context.embedder)
             if context.embedder not in self._models:
-                self._models[context.embedder] = await vector_model(embedder)
+                self._models[context.embedder] = await embedding.vector_model(embedder)
             vectors = await embedder.embed([str(query)[:LONGEST_QUERY]])
         except StoreError as error:
             self._go_without(str(error), by, note, context)

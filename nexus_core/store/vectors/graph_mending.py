@@ -8,11 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from nexus_core.store.records import Context
-from nexus_core.store.vectors.embedding import arrange_vectors
-from nexus_core.store.vectors.graph import has_graphs
 from nexus_core.store.worker_threads import WorkerThreads
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.store.vectors import embedding, graph
+else:  # for contexts with vectors
+    embedding, graph = (LazyModule(f"nexus_core.store.vectors.{name}") for name in ("embedding", "graph"))
 
 AFTER_S = 1.0
 """So long after the search: a process that searches once leaves it to others."""
@@ -34,7 +39,7 @@ class GraphMending:
     def look(self, name: str) -> None:
         """Begin with the graph of a context that was searched, where it is due and nothing else is under way."""
         context = self._threads.opened().unarranged.get(name)
-        if context is None or not self._threads.may_write or not has_graphs():
+        if context is None or not self._threads.may_write or not graph.has_graphs():
             return
         is_busy = self._work is not None and not self._work.done()
         if not is_busy and monotonic() >= self._not_before.get(context.id, 0.0):
@@ -55,7 +60,7 @@ class GraphMending:
         await asyncio.sleep(AFTER_S)
         _log.info("the vectors of %r are arranged anew in the background", context.name)
         try:
-            await arrange_vectors(self._threads, context)
+            await embedding.arrange_vectors(self._threads, context)
         except Exception as error:  # noqa: BLE001 - whatever it is, searches go on without the graph
             _log.warning("the vectors of %r cannot be arranged anew: %s", context.name, error)
         finally:

@@ -16,16 +16,17 @@ from nexus_core.store.records import Context
 from nexus_core.store.search.cache import still_there
 from nexus_core.store.search.indexes import SearchableVectors
 from nexus_core.store.search.visibility import VisibleKeys
-from nexus_core.store.vectors.context_vectors import ContextVectors, graph_state
-from nexus_core.store.vectors.graph import EXACT, GraphDamagedError, VectorGraph
-from nexus_core.store.vectors.matrix import ROUGH, Vector, VectorMatrix
 from nexus_core.store.vectors.vector_model import VectorModel
 from nexus_core.toolkit.lazy_module import LazyModule
 
 if TYPE_CHECKING:
-    import numpy as np
-else:
-    np = LazyModule("numpy")
+    from nexus_core.store.vectors import context_vectors, graph, matrix
+    from nexus_core.store.vectors.context_vectors import ContextVectors
+    from nexus_core.store.vectors.matrix import Vector
+else:  # for contexts with vectors
+    context_vectors, graph, matrix = (
+        LazyModule(f"nexus_core.store.vectors.{name}") for name in ("context_vectors", "graph", "matrix")
+    )
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class MeaningSearch:
         number = model.number(self._connection)
         if number is None:
             return None
-        generation, newest = graph_state(self._connection, context, number) or ("", 0)
+        generation, newest = context_vectors.graph_state(self._connection, context, number) or ("", 0)
         known = self._open.get((context.id, model))
         if known is not None and known.graph is not None and not known.graph.is_untouched():
             known = None
@@ -61,7 +62,7 @@ class MeaningSearch:
             known = self._opened(context, model, number, generation, newest)
             self._open[context.id, model] = known
         known.catch_up(self._connection, context)
-        if known.graph is None and (generation or len(known.fresh) > EXACT):
+        if known.graph is None and (generation or len(known.fresh) > graph.EXACT):
             self.unarranged[context.name] = context
         else:
             self.unarranged.pop(context.name, None)
@@ -71,17 +72,19 @@ class MeaningSearch:
         self, context: Context, model: VectorModel, number: int, generation: str, newest: int
     ) -> ContextVectors:
         """Open the graph of a context; where it is damaged all vectors are read from the database."""
-        graph = None
+        found = None
         if generation:
             try:
-                graph = VectorGraph(self._folder.vectors / f"{context.id}-{number}-{generation}", model.width)
-            except GraphDamagedError as error:
+                found = graph.VectorGraph(self._folder.vectors / f"{context.id}-{number}-{generation}", model.width)
+            except graph.GraphDamagedError as error:
                 _log.warning(
                     "the vectors of %r are compared one by one until they are arranged anew: %s",
                     context.name, error,
                 )  # fmt: skip
-        empty = VectorMatrix.empty(model.width)
-        return ContextVectors(model, number, newest if graph is not None else 0, generation, graph, empty)
+        empty = matrix.VectorMatrix.empty(model.width)
+        return context_vectors.ContextVectors(
+            model, number, newest if found is not None else 0, generation, found, empty
+        )
 
 
 def nearest_there(
@@ -111,7 +114,7 @@ def nearest_there(
 
 def _as_near(found: Mapping[int, float], last: Sequence[int]) -> list[int]:
     """Return the items, best first, that may be as near as the last one by their rough cosines; none without one."""
-    least = min([found[key] for key in last], default=inf) - ROUGH
+    least = min([found[key] for key in last], default=inf) - matrix.ROUGH
     return [*takewhile(lambda key: found[key] >= least, found)]
 
 
