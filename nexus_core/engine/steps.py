@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -19,17 +19,22 @@ from nexus_core.contract.values import NOTHING_ASKED, CallOptions, Chunk, Item, 
 from nexus_core.engine.calls.call import Allowance, Call
 from nexus_core.engine.calls.caller import Caller, CallResult
 from nexus_core.engine.calls.prompt_fitting import merge_options
-from nexus_core.engine.expansion.expander import Expander
 from nexus_core.engine.lifecycle import ComponentLifecycle
 from nexus_core.engine.models import ModelRegistry
 from nexus_core.engine.packing.packer import Draft, PackingPolicy
 from nexus_core.engine.plugin_guard import PluginGuard, check_gathered, check_ranked
 from nexus_core.engine.state import NO_ITEMS, Scope, State, describe
-from nexus_core.engine.tools.tool_rounds import ToolRounds
-from nexus_core.engine.tools.toolbox import Toolbox
 from nexus_core.toolkit.filters import FilteredItems
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.templates.template import Expression
 from nexus_core.toolkit.text.segmentation import is_blank
+
+if TYPE_CHECKING:
+    from nexus_core.engine.expansion.expander import Expander
+    from nexus_core.engine.tools import tool_rounds
+    from nexus_core.engine.tools.toolbox import Toolbox
+else:
+    tool_rounds = LazyModule("nexus_core.engine.tools.tool_rounds")  # for steps with tools
 
 Found = tuple[Item, ...] | Ranking
 
@@ -291,7 +296,7 @@ class Generate:
             return self.call(state, scope)
         return await self._rounds(self.toolbox, state, scope).first_call(connects=connects)
 
-    def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> ToolRounds:
+    def _rounds(self, toolbox: Toolbox, state: State, scope: Scope) -> tool_rounds.ToolRounds:
         most = self.attempts.policy.attempts
         allowance = Allowance(
             said=f"`calls.attempts` of pipeline {self.pipeline!r} allows {self.path} and what its tools call ({most})",
@@ -304,7 +309,9 @@ class Generate:
         search = None if self.search is None else partial(self.search, state, within)
         run = evolve(within, searching=search, calls_from=scope.place(self.index, f"{self.path}.tools"))
         first = self.call(state, scope)
-        return ToolRounds(caller=self.attempts, toolbox=toolbox, first=first, scope=run, allowance=allowance)
+        return tool_rounds.ToolRounds(
+            caller=self.attempts, toolbox=toolbox, first=first, scope=run, allowance=allowance
+        )
 
     def call(self, state: State, scope: Scope) -> Call:
         """Return the request that this step would make."""

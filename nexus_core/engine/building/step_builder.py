@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -29,12 +29,18 @@ from nexus_core.engine.composition.called_pipelines import CallPipeline
 from nexus_core.engine.composition.planned_steps import Branch, Choose, PlannedStep
 from nexus_core.engine.composition.together import Together
 from nexus_core.engine.composition.traversal import StepSearch
-from nexus_core.engine.expansion.expander import Expander
 from nexus_core.engine.packing.packer import PackingPolicy
 from nexus_core.engine.steps import Gather, Generate, MakeDraft, Rank, Step
-from nexus_core.engine.tools.toolbox import NamedTool, Toolbox
 from nexus_core.toolkit.filters import FilteredItems
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.templates.template import Expression, TextTemplate
+
+if TYPE_CHECKING:
+    from nexus_core.engine.expansion import expander
+    from nexus_core.engine.tools import toolbox
+else:  # for steps that search for more than the question, and for those with tools
+    expander = LazyModule("nexus_core.engine.expansion.expander")
+    toolbox = LazyModule("nexus_core.engine.tools.toolbox")
 
 _VERBS = {
     GatherSpec: "gather",
@@ -134,7 +140,7 @@ class StepBuilder:
         when = None if spec.when is None else Expression.parse(spec.when)
         return Branch(when=when, steps=self.build(spec.steps, before))
 
-    def _toolbox(self, spec: GenerateSpec, place: str) -> Toolbox | None:
+    def _toolbox(self, spec: GenerateSpec, place: str) -> toolbox.Toolbox | None:
         told = spec.tools
         if told is None:
             return None
@@ -142,8 +148,8 @@ class StepBuilder:
         tools = []
         for index, part in enumerate(told.components):
             tool = self.components.build(Kind.TOOL, part, f"{place}.tools[{index}]", self.give)
-            tools.append(NamedTool(use=part.use, tool=tool))
-        return Toolbox(
+            tools.append(toolbox.NamedTool(use=part.use, tool=tool))
+        return toolbox.Toolbox(
             tools=tools,
             resources=self.components.resources,
             allow=frozenset(told.allow),
@@ -166,20 +172,20 @@ class StepBuilder:
                     " or name one with the capability `tools` (`nexus models --json` shows capabilities)",
                 )
 
-    def _expander(self, spec: GatherSpec) -> Expander | None:
+    def _expander(self, spec: GatherSpec) -> expander.Expander | None:
         if spec.expand is None:
             return None
-        expander = Expander(
+        expands = expander.Expander(
             step=spec.index, path=spec.path, spec=spec.expand, attempts=self.give.attempts, registry=self.give.registry
         )
-        if expander.asks_model and not expander.models:  # only the connectors know it, so that lint cannot
+        if expands.asks_model and not expands.models:  # only the connectors know it, so that lint cannot
             _log.warning(
                 "pipeline %s: `expand` of %s (gather) has no effect: the model %s writes no text of its own",
                 self.pipeline,
                 spec.path,
                 self.give.registry.get(spec.expand.model).name,
             )
-        return expander
+        return expands
 
     def _template(self, spec: PromptSpec) -> Template:
         match spec.template:
