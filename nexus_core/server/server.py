@@ -23,9 +23,6 @@ from nexus_core.contract.errors import NexusError, UsageError
 from nexus_core.engine.pipeline import Pipeline
 from nexus_core.server.access.access import AccessControl, Verify
 from nexus_core.server.access.identity import Keyring
-from nexus_core.server.access.issuer import check_issuer
-from nexus_core.server.access.session_cookies import SessionCookies
-from nexus_core.server.access.sign_in import SignIn
 from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.api.contexts import ContextsApi
 from nexus_core.server.api.conversations import ConversationsApi
@@ -62,7 +59,6 @@ from nexus_core.server.workers.file_limits import SPARE, connections_within, mak
 from nexus_core.server.workers.supervisor import outlived
 from nexus_core.server.workers.worker_rpc import WorkerRpc
 from nexus_core.store.access.api_keys import ApiKeys
-from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.access.spend import DailySpend, SpendKind, add_spend, read_spend
 from nexus_core.store.store import Store
 from nexus_core.toolkit.lazy_module import LazyModule
@@ -70,8 +66,10 @@ from nexus_core.toolkit.shared_resources import SharedResources
 from nexus_core.toolkit.timers import TimeLimit
 
 if TYPE_CHECKING:
+    from nexus_core.server.access import sign_in
     from nexus_core.server.cluster import cluster
 else:
+    sign_in = LazyModule("nexus_core.server.access.sign_in")  # for servers with an issuer
     cluster = LazyModule("nexus_core.server.cluster.cluster")  # for stores whose database is on a server
 
 _log = logging.getLogger(__name__)
@@ -101,7 +99,10 @@ class Server:
         self.keys = ring if verify is None else None
         verifies = verify if self.keys is None else self.keys.verify
         is_https = bool(settings.certificate or settings.tls_elsewhere)
-        self.sign_in = _sign_in(settings, store, secure=is_https)
+        self.sign_in: sign_in.SignIn | None = None
+        """What lets people of an issuer in, where there is one."""
+        if settings.oidc is not None:
+            self.sign_in = sign_in.sign_in_with(settings.oidc, settings, store, secure=is_https)
         self.cluster: cluster.ServerCluster | None = None
         """The other servers of the store, where its database is on a server."""
         if store.folder.is_server:
@@ -373,15 +374,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _sign_in(settings: ServerSettings, store: Store, *, secure: bool) -> SignIn | None:
-    """Return what lets people of an issuer in, where there is one; raises UsageError for one that cannot be used."""
-    oidc = settings.oidc
-    if oidc is None:
-        return None
-    check_issuer(oidc)
-    return SignIn(oidc, settings, store, SessionCookies(Sessions(store), oidc, secure=secure), secure=secure)
 
 
 async def _add_spend(store: Store, rows: Sequence[DailySpend]) -> None:

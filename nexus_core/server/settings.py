@@ -6,6 +6,8 @@ from attrs import field, frozen
 
 END_S = 5.0
 """To close all, once runs have ended or are cut; then the process ends without that."""
+CALLBACK = "/auth/callback"
+"""Where the issuer of a sign-in sends browsers back to."""
 
 
 @frozen(kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from math import ceil
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -14,14 +15,19 @@ from nexus_core.server.access.identity import ANYBODY, Identity
 from nexus_core.server.access.key_limits import AdmittedRequest, KeyAdmissions, LimiterSource, MakeRoom
 from nexus_core.server.access.request_origin import came_by_proxy, check_address, check_host, check_origin, origin_of
 from nexus_core.server.access.run_slots import RunSlot, RunSlots
-from nexus_core.server.access.sign_in import SignIn
 from nexus_core.server.access.spend_counter import SpendCounter
 from nexus_core.server.access.start_pacing import StartPacing
-from nexus_core.server.access.token_verifier import TokenError, is_token
 from nexus_core.server.errors import Failure
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerLimits, WorkerSettings
 from nexus_core.server.workers.shared_counters import CounterStore, LocalCounters, SharedCounters, State
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.server.access import token_verifier
+    from nexus_core.server.access.sign_in import SignIn
+else:
+    token_verifier = LazyModule("nexus_core.server.access.token_verifier")  # for servers with an issuer
 
 WRONG_KEYS_PER_MINUTE = 20
 """Keys that are nobody's, from one address; more are told to wait."""
@@ -120,7 +126,7 @@ class AccessControl:
         if self._verify is None:
             return ANYBODY
         shown = _key_of(request)
-        if self._sign_in is not None and is_token(shown):
+        if self._sign_in is not None and token_verifier.is_token(shown):
             return await self._identify_by_token(self._sign_in, shown, request)
         if self._sign_in is not None and not shown and cookies:
             found = await self._sign_in.cookies.identify(request)
@@ -137,7 +143,7 @@ class AccessControl:
         """Return who shows a token of the issuer; raises Failure."""
         try:
             return await sign_in.bearer(text)
-        except TokenError as error:
+        except token_verifier.TokenError as error:
             if not error.is_genuine:
                 self.note_failure(request)
             told = f'Bearer error="invalid_token", error_description="{error.why}"'

@@ -13,13 +13,14 @@ from aiohttp import web
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.server.access.identity import Identity
-from nexus_core.server.access.issuer import Issuer
+from nexus_core.server.access.issuer import Issuer, check_issuer
 from nexus_core.server.access.people import Person, claim, identity_of, person_of
 from nexus_core.server.access.session_cookies import SessionCookies
 from nexus_core.server.access.sign_in_state import LIVES_S, SignInState
 from nexus_core.server.access.token_verifier import TokenError, TokenVerifier
 from nexus_core.server.errors import Failure
-from nexus_core.server.settings import OidcSettings, ServerSettings
+from nexus_core.server.settings import CALLBACK, OidcSettings, ServerSettings
+from nexus_core.store.access.sessions import Sessions
 from nexus_core.store.store import Store
 from nexus_core.toolkit.lazy_module import LazyModule
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 else:  # an extra, for servers with an issuer alone
     parameters, rfc7636 = map(LazyModule, ("authlib.oauth2.rfc6749.parameters", "authlib.oauth2.rfc7636"))
 
-CALLBACK = "/auth/callback"
 _VIEW = re.compile(r"#[A-Za-z0-9%/._~-]{0,1000}")
 """Where the page may go on: one of its own views, and never an address."""
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
@@ -129,6 +129,12 @@ class SignIn:
         if not _HOST.fullmatch(request.host):
             raise Failure(400, "invalid_request", "the header Host names no host")
         return f"{'https' if self._secure else 'http'}://{request.host}{CALLBACK}"
+
+
+def sign_in_with(oidc: OidcSettings, settings: ServerSettings, store: Store, *, secure: bool) -> SignIn:
+    """Return what lets people of an issuer in; raises UsageError for one that cannot be used."""
+    check_issuer(oidc)
+    return SignIn(oidc, settings, store, SessionCookies(Sessions(store), oidc, secure=secure), secure=secure)
 
 
 def _view(next: str) -> str:

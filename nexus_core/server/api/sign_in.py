@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from aiohttp import web
 
 from nexus_core.server.access.access import AccessControl
-from nexus_core.server.access.people import identity_of
-from nexus_core.server.access.sign_in import CALLBACK, SignIn, refusal_page
 from nexus_core.server.errors import Failure
 from nexus_core.server.http.bodies import json_answer
 from nexus_core.server.http.json_schema import MOMENT, TEXT, array, closed, or_null
 from nexus_core.server.routes import Route
+from nexus_core.server.settings import CALLBACK
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.server.access import people, sign_in
+else:  # for servers with an issuer
+    people, sign_in = map(LazyModule, ("nexus_core.server.access.people", "nexus_core.server.access.sign_in"))
 
 _PERSON = {"name": TEXT, "owner": TEXT, "groups": array(TEXT), "isAdmin": {"type": "boolean"}, "expires": MOMENT}
 SESSION = closed(
@@ -28,8 +33,8 @@ SESSION = closed(
 class SignInApi:
     """Serves the sign-in, where the server has an issuer; where it has none, it says so."""
 
-    def __init__(self, sign_in: SignIn | None, gate: AccessControl) -> None:
-        self._sign_in = sign_in
+    def __init__(self, signs_in: sign_in.SignIn | None, gate: AccessControl) -> None:
+        self._sign_in = signs_in
         self._gate = gate
 
     def routes(self) -> Sequence[Route]:
@@ -56,16 +61,16 @@ class SignInApi:
 
     async def login(self, request: web.Request) -> web.Response:
         """Send a browser to the issuer."""
-        sign_in = self._needed()
-        return await _shown(request, lambda: sign_in.begin(request))
+        needed = self._needed()
+        return await _shown(request, lambda: needed.begin(request))
 
     async def callback(self, request: web.Request) -> web.Response:
         """Take a browser in that comes back."""
-        sign_in = self._needed()
+        needed = self._needed()
 
         async def finish() -> web.Response:
             try:
-                return await sign_in.finish(request)
+                return await needed.finish(request)
             except Failure as failure:
                 if failure.status == 400:
                     self._gate.note_failure(request)  # whoever guesses is slowed down, as with keys
@@ -75,11 +80,11 @@ class SignInApi:
 
     async def logout(self, request: web.Request) -> web.Response:
         """Sign out."""
-        sign_in = self._needed()
-        sign_in.cookies.check_same_origin(request)
-        await sign_in.cookies.end(request)
+        cookies = self._needed().cookies
+        cookies.check_same_origin(request)
+        await cookies.end(request)
         response = web.Response(status=204)
-        sign_in.cookies.forget(response)
+        cookies.forget(response)
         return response
 
     async def session(self, request: web.Request) -> web.Response:
@@ -90,14 +95,14 @@ class SignInApi:
         person = None
         with suppress(Failure):  # of who is in no group any more that is let in
             if session is not None:
-                who = identity_of(session.owner, session.groups, self._sign_in.oidc)
+                who = people.identity_of(session.owner, session.groups, self._sign_in.oidc)
                 person = {
                     "name": session.name, "owner": session.owner, "groups": [*session.groups],
                     "isAdmin": who.may("admin"), "expires": session.expires,
                 }  # fmt: skip
         return json_answer({"signIn": bool(self._sign_in.oidc.client_id), "person": person})
 
-    def _needed(self) -> SignIn:
+    def _needed(self) -> sign_in.SignIn:
         return self._sign_in if self._sign_in is not None else _refuse()
 
 
@@ -112,4 +117,4 @@ async def _shown(request: web.Request, work: Callable[[], Awaitable[web.Response
     except Failure as failure:
         if "text/html" not in request.headers.get("Accept", ""):
             raise
-        return refusal_page(failure)
+        return sign_in.refusal_page(failure)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -20,14 +20,20 @@ from nexus_core.server.errors import Failure
 from nexus_core.server.http.app import ADMITTED_REQUEST, OPERATOR, REQUEST_ID, identity, log_failure
 from nexus_core.server.http.bodies import parse, read_json_bytes
 from nexus_core.server.http.json_schema import checker, closed, text
-from nexus_core.server.mcp.asgi_bridge import AsgiExchange
 from nexus_core.server.mcp.caller import McpCaller, RunningCalls
-from nexus_core.server.mcp.pipeline_calls import PipelineCalls
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
 from nexus_core.server.workers.worker_rpc import WorkerRpc
+from nexus_core.toolkit.lazy_module import LazyModule
 from nexus_core.toolkit.timers import TimeLimit
+
+if TYPE_CHECKING:
+    from nexus_core.server.mcp import asgi_bridge, pipeline_calls
+else:  # for those who speak MCP
+    asgi_bridge, pipeline_calls = (
+        LazyModule(f"nexus_core.server.mcp.{name}") for name in ("asgi_bridge", "pipeline_calls")
+    )
 
 PATH = "/mcp"
 SESSION = "Mcp-Session-Id"
@@ -99,7 +105,7 @@ class McpApi:
         sessions = await self._started()
         await self._cancel_named(caller, message)
         headers = {SESSION: token_hex(16)} if message.get("method") == "initialize" else {}
-        exchange = AsgiExchange(request, body, self._settings.limits, self._slow, headers)
+        exchange = asgi_bridge.AsgiExchange(request, body, self._settings.limits, self._slow, headers)
         return await exchange.answer(sessions.handle_request, {CALLER: caller})
 
     async def close(self) -> None:
@@ -155,7 +161,7 @@ class McpApi:
             if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types"):
                 raise
             raise Failure(501, "not_installed", MISSING) from error
-        calls = PipelineCalls(self._serving, self._gate, self._settings)
+        calls = pipeline_calls.PipelineCalls(self._serving, self._gate, self._settings)
         server = protocol.make_server(self._serving, calls, self._running, _caller_of)
         most = self._settings.limits.body_bytes
         sessions = manager.StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=most)
