@@ -13,10 +13,9 @@ A plugin is a module named in the entry-point group `contextnexus`; the entry po
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
 
 import pluggy
 
@@ -27,13 +26,16 @@ CONTRACTS_GROUP = "contextnexus.contracts"
 
 
 def installed_entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of a group; the metadata of all that is installed is read once for a search path."""
-    return list(_entry_points(tuple(sys.path)).select(group=group))
+    """Return the entry points of one of our groups; the metadata of all that is installed is read once for a path."""
+    return [point for point in _entry_points(tuple(sys.path)) if point.group == group]
 
 
 @lru_cache(maxsize=2)
-def _entry_points(path: tuple[str, ...]) -> Any:  # what can be selected from; its class is another one in 3.12
-    return entry_points()
+def _entry_points(path: tuple[str, ...]) -> Sequence[EntryPoint]:
+    # Others install hundreds, and nobody asks for theirs.
+    found = entry_points()
+    ours = [group for group in found.groups if group.partition(".")[0] == ENTRY_POINT_GROUP]
+    return [point for group in ours for point in found.select(group=group)]
 
 
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import html
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from attrs import frozen
 
 from nexus_core.server.routes import Route
 from nexus_core.server.settings import ServerSettings
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    import gzip
+    from importlib.resources.abc import Traversable
+else:
+    gzip = LazyModule("gzip")  # for who opens the page
 
 INDEX = "index.html"
 ADMIN = "admin"
@@ -49,12 +56,25 @@ _HEADERS = {
 @frozen
 class _File:
     name: str
-    data: bytes
-    etag: str
+    path: Traversable
+    prefix: str
+
+    @cached_property
+    def data(self) -> bytes:
+        """What the file holds, read once somebody asks for it: of a server without a page it is half a MB."""
+        data = self.path.read_bytes()
+        if self.path.name != INDEX:
+            return data
+        return data.replace(_PREFIX.encode(), _PREFIX.replace("/api", html.escape(self.prefix)).encode())
+
+    @cached_property
+    def etag(self) -> str:
+        """By which a browser knows whether it has the file."""
+        return sha256(self.data).hexdigest()[:24]
 
     @cached_property
     def packed(self) -> bytes:
-        """The same, compressed by gzip once somebody asks for it: all files take a tenth of the start of a server."""
+        """The same, compressed by gzip: all files take a tenth of the start of a server."""
         return gzip.compress(self.data, mtime=0)
 
     async def send(self, request: web.Request) -> web.Response:
@@ -80,17 +100,12 @@ class PageFiles:
 
 
 def _read(settings: ServerSettings) -> list[_File]:
-    found = []
-    for folder in ("", ADMIN, SHARED, VIEWS, VENDOR):
-        for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name):
-            if "." + path.name.rpartition(".")[2] in _TYPES:
-                data = path.read_bytes()
-                if path.name == INDEX:
-                    prefix = _PREFIX.replace("/api", html.escape(settings.prefix))
-                    data = data.replace(_PREFIX.encode(), prefix.encode())
-                name = f"{folder}/{path.name}" if folder else path.name
-                found.append(_File(name, data, sha256(data).hexdigest()[:24]))
-    return found
+    return [
+        _File(f"{folder}/{path.name}" if folder else path.name, path, settings.prefix)
+        for folder in ("", ADMIN, SHARED, VIEWS, VENDOR)
+        for path in sorted(files(__package__).joinpath(folder).iterdir(), key=lambda path: path.name)
+        if "." + path.name.rpartition(".")[2] in _TYPES
+    ]
 
 
 def _route(file: _File) -> Route:

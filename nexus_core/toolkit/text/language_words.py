@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_WORDS = {
+FUNCTION_WORDS = {
     "english": """the of and to is that for it with was on are be this as at by have from or not but what all were we
         when your can an which there their if will how about has been who do does did its would why should must""",
     "german": """der die das und ist ein eine einen einem einer nicht mit den dem des von zu im auf für sich auch es als
@@ -64,7 +64,7 @@ LETTERS = {
     "none": "ơưđếạảấầậắặẵớờợởỡữựướượốộồểễệịọụủăāēīūļķņģ",
 }  # fmt: skip
 """Letters that a language has and English has not."""
-_ENDINGS = {
+ENDINGS = {
     "english": "ing tion ness ly ght ck ous ful ed ght wn gh th",
     "german": "ung en er lich isch heit keit cht st tz ig sch chen ß",
     "french": "tion eur eux ment aux ent ais ait ez que ée és ie ère oir ouvre",
@@ -87,8 +87,6 @@ _ENDINGS = {
     "lithuanian": "as is us os ai iai ių mas imas ti ė",
     "serbian": "ti ja je ost ski nje ova ica",
 }
-FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in _WORDS.items()}
-ENDINGS = {language: frozenset(endings.split()) for language, endings in _ENDINGS.items()}
 """How words of a language often end."""
 _MONTHS = {
     "english": "january february march april may june july august september october november december",

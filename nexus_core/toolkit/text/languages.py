@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -135,16 +135,16 @@ _Shares = dict[str, tuple[tuple[str, float], ...]]
 def _features() -> tuple[_Shares, _Shares, _Shares]:
     """Return for each function word, ending and letter the languages that have it, and what it says for each."""
     return (
-        _shares(FUNCTION_WORDS, 1.0),
-        _shares(ENDINGS, _ENDING),
-        _shares({language: frozenset(letters) for language, letters in LETTERS.items()}, _LETTER),
+        _shares({language: words.split() for language, words in FUNCTION_WORDS.items()}, 1.0),
+        _shares({language: endings.split() for language, endings in ENDINGS.items()}, _ENDING),
+        _shares(LETTERS, _LETTER),
     )
 
 
-def _shares(features: Mapping[str, frozenset[str]], weight: float) -> _Shares:
+def _shares(features: Mapping[str, Iterable[str]], weight: float) -> _Shares:
     languages: dict[str, list[str]] = {}
     for language, found in features.items():
-        for feature in found:
+        for feature in set(found):
             languages.setdefault(feature, []).append(language)
     return {feature: tuple((each, weight / len(found)) for each in found) for feature, found in languages.items()}
 
