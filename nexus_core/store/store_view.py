@@ -151,10 +151,14 @@ class StoreView:
     async def documents_named(self, name: str, documents: Sequence[str]) -> dict[str, StoredDocument]:
         """Return those of some documents that were read, by name."""
 
+        known = await self._known(name, documents)
+        return {each.name: each for each in known.values() if not each.skipped}
+
+    async def _known(self, name: str, documents: Sequence[str]) -> dict[str, StoredDocument]:
+        """Return those of some documents that were read or skipped, by name."""
+
         def find_documents(connection: SqlConnection) -> dict[str, StoredDocument]:
-            context = find(connection, name, self._viewer)
-            known = documents_named(connection, context, documents, self._viewer)
-            return {each.name: each for each in known.values() if not each.skipped}
+            return documents_named(connection, find(connection, name, self._viewer), documents, self._viewer)
 
         return await self._store.read(find_documents)
 
@@ -314,6 +318,13 @@ class StoreView:
         """Remove documents with their items; returns how many items that were."""
         await self.check(name)
         return await self._store.remove_documents(name, documents)
+
+    async def forget_skipped(self, name: str, documents: Sequence[str]) -> int:
+        """Forget those of some documents that were found and not read; returns how many."""
+        skipped = [each.name for each in (await self._known(name, documents)).values() if each.skipped]
+        if skipped:
+            await self._store.remove_documents(name, skipped)
+        return len(skipped)
 
 
 def _place_of(number: int, secret: bytes) -> int:

@@ -140,11 +140,24 @@ async def test_files_of_a_form_are_read_by_their_endings(running: Running) -> No
 
 
 async def test_file_that_cannot_be_read_is_refused(running: Running) -> None:
-    """With its reason and without an address on this machine."""
+    """With its reason and without an address on this machine; it is listed as not read until it is sent again."""
     status, told = await send(running, "picture.png", b"\x89PNG\r\n\x1a\n\0\0\0")
     assert (status, told["code"], "/tmp" in told["error"]) == (422, "unreadable_document", False)
     assert "picture.png" in told["error"]
     assert (await running.call("GET", DOCUMENTS))[1]["documents"] == []
+    skipped, binary = DOCUMENTS.replace("documents", "skipped"), b"\x1f\x8b\x08\0\0\0"
+    assert [(await send(running, "a.txt", binary))[0] for _ in range(2)] == [422, 422]  # once more, though it is known
+    told = (await running.call("GET", skipped))[1]["skipped"]
+    assert [(each["name"], each["origin"]) for each in told] == [
+        (name, f"upload {name}") for name in ("a.txt", "picture.png")
+    ]
+    assert not any("/tmp" in each["reason"] for each in told)
+    assert (await send(running, "a.txt", TRAVEL))[1]["read"] == 1
+    assert [each["name"] for each in (await running.call("GET", skipped))[1]["skipped"]] == ["picture.png"]
+    await send(running, "a.txt", binary)  # what was read before is gone with its items
+    assert (await running.call("GET", DOCUMENTS))[1]["documents"] == []
+    statuses = [(await running.call("DELETE", f"{DOCUMENTS}/{name}"))[0] for name in ("a.txt", "picture.png", "a.txt")]
+    assert (statuses, (await running.call("GET", skipped))[1]["skipped"]) == ([204, 204, 404], [])
 
 
 async def test_document_is_removed_with_its_items(running: Running) -> None:
@@ -267,8 +280,6 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
         (name, True) for name in ("a.exe", "b.exe", "c.exe")
     ]
     assert {each["origin"] for each in first["skipped"]} == {str(folder)}  # this machine's own client is its operator
-    await send(running, "own.exe", b"\x1f\x8b\x08\0\0\0")
-    assert len((await running.call("GET", skipped))[1]["skipped"]) == 3  # what a client sends is answered, not kept
 
 
 async def test_documents_tell_their_items_their_state_and_what_is_missing(running: Running) -> None:

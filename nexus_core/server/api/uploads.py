@@ -57,7 +57,7 @@ _DOCUMENT = closed(
 _SKIPPED_STATE = {
     "enum": ["unread", "failed"],
     "description": "One that failed is tried again whenever its files are added again; one that is unread only once it"
-    " has changed.",
+    " has changed. One that was uploaded is tried again when it is sent again.",
 }
 _SKIPPED = closed(
     {"name": TEXT, "origin": TEXT, "reason": TEXT, "size": COUNT, "state": _SKIPPED_STATE},
@@ -120,7 +120,8 @@ class UploadsApi:
             ),
             Route(
                 method="DELETE", path=f"{PATH}/documents/{{document:.+}}", handler=self.delete, scope="admin",
-                name="deleteDocument", summary="Remove a document with its items.", status=204, errors=(404,),
+                name="deleteDocument", status=204,
+                summary="Remove a document with its items, or what is told of a file that was not read.", errors=(404,),
             ),
         ]  # fmt: skip
 
@@ -145,9 +146,10 @@ class UploadsApi:
         """Remove a document."""
         view, context = await context_of(self._serving, request)
         name = request.match_info["document"]
-        if not await view.documents_named(context, [name]):
+        if await view.documents_named(context, [name]):
+            await view.remove_documents(context, [name])
+        elif not await view.forget_skipped(context, [name]):
             raise Failure(404, "document_not_found", f"there is no document {name[:200]!r} in this context")
-        await view.remove_documents(context, [name])
         return web.Response(status=204)
 
     async def add(self, request: web.Request) -> web.Response:
@@ -188,6 +190,7 @@ class UploadsApi:
     ) -> ingest.Ingested:
         """Read a file into a context; one that is left out has failed, since it was meant."""
         origin = _origin(upload.name)
+        await view.forget_skipped(context, [upload.name])  # else it would be known as what cannot be read
         ingested = await view.ingest(
             context,
             self._reading.source(upload),
@@ -196,11 +199,9 @@ class UploadsApi:
             tags=asked.get("tag", ()),
             within_readers=await view.settle_readers(context, origin, asked.get("readers", ())),
             limit_s=self._limits.read_s,
-            keep_skipped=False,
         )
         if not ingested.left_out:
             return ingested
-        await view.remove_documents(context, [upload.name])
         return evolve(ingested, failed=(*ingested.failed, *ingested.left_out), written=0)
 
     async def _receive(self, request: web.Request, folder: Path, name: str | None) -> list[ReceivedFile]:

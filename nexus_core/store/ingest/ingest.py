@@ -90,8 +90,6 @@ class Ingester(TypedDict, total=False):
     """How many read at a time; by default as many as there are processors, where there is much to read."""
     limit_s: float
     """The time that one document may take."""
-    keep_skipped: bool
-    """Keep of what was never read and could not be read now the name and the reason: see `Store.skipped`."""
 
 
 async def ingest(
@@ -300,8 +298,7 @@ class _Work:
     def _keep_failure(self, mark: DocumentMark, why: str) -> None:
         before = self.known.get(mark.name)
         if before is None or before.skipped:
-            if self.asked.get("keep_skipped", True):
-                self._skip(mark, before, why, stamp="")  # once more next time: somebody may have repaired it
+            self._skip(mark, before, why, stamp="")  # once more next time: somebody may have repaired it
         elif before.problems != (said := _said([f"could not be read again, and is as it was: {why}"])):
             # Read again next time, and known by its digest unless some of what is new was written already.
             is_mixed = mark.name in self._before

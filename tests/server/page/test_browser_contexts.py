@@ -324,7 +324,7 @@ async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> N
 
 
 async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: Any, tmp_path: Path) -> None:
-    """Below the documents, and not among them."""
+    """Below the documents, and not among them; of one that was sent it is told what to do, until it is forgotten."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "old.exe").write_bytes(b"\x1f\x8b\x08\0\0")
     files = PluginRegistry.installed().component(Kind.SOURCE, "files")(paths=".", root=str(tmp_path / "docs"))
@@ -333,6 +333,14 @@ async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: A
     await tab.until("document.querySelector('#skipped-title').textContent === '1 skipped file'")
     assert "is binary" in await tab.text("#skipped")
     assert await tab.text("#documents-title") == "No documents yet"
+    (tmp_path / "<b>.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    await tab.attach("#files", tmp_path / "<b>.png")
+    await tab.until("document.querySelector('#skipped-title').textContent === '2 skipped files'")
+    await tab.send("Page.reload")
+    await tab.until("document.querySelector('#skipped-title')?.textContent === '2 skipped files'")
+    assert "send it again once it is mended" in await tab.text("#skipped li")
+    await tab.click("#skipped button")
+    await tab.until("document.querySelector('#skipped-title').textContent === '1 skipped file'")
 
 
 async def test_documents_tell_their_state_and_what_is_missing(tab: Any, running: Any) -> None:

@@ -61,9 +61,27 @@ function countSkipped() {
 
 const badge = (state) => el("span", { class: `badge ${state}` }, state);
 
-const left = ({ name, reason, size: bytes, state }) => el("li", {},
-  el("div", {}, alone(name), " ", badge(state)),
-  el("span", { class: "hint" }, ...joined(reason, bytes && size(bytes), state === "failed" && "tried again with the next reading")));
+// What to do about one that was not read: an upload is not kept, and has to be sent again.
+function left({ name, origin, reason, size: bytes, state }) {
+  const isSent = origin === `upload ${name}`;
+  const next = isSent ? "send it again once it is mended, or in another format" : state === "failed" ? "tried again with the next reading" : "tried again once it has changed";
+  const line = el("li", { class: "row between" },
+    el("div", {},
+      el("span", {}, alone(name), " ", badge(state)),
+      el("span", { class: "hint" }, ...joined(reason, bytes && size(bytes), isSent && "uploaded", next))),
+    isSent && el("button", { type: "button", class: "quiet small for-admin", "aria-label": `Forget ${name}`, onclick: () => forget(line, name) }, "Forget"));
+  return line;
+}
+
+async function forget(line, name) {
+  await trying("skipped-said", async () => {
+    await call("DELETE", path(context, `/${encodeURIComponent(name)}`));
+    line.remove();
+    countSkipped();
+    $("documents-title").focus();
+    await changed();
+  });
+}
 
 function row({ name, origin, size: bytes, items, state, withoutVectors, reader, problems, remarks }) {
   const from = origin === `upload ${name}` ? "uploaded" : origin && `from ${origin}`;
@@ -125,7 +143,7 @@ async function take(files) {
   if (taken) all.replaceChildren(`${figure(taken)} of ${counted(files.length, "file")} can be asked about: `, el("a", { class: "button", href: route("ask", "-", to) }, "Ask about ", alone(to)));
   else all.textContent = "None of the files was taken.";
   if (to !== context) return await changed();
-  return await Promise.all([changed(), list.show()]);
+  return await Promise.all([changed(), list.show(), skipped.show()]);
 }
 
 function outcome(told) {
