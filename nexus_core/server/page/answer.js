@@ -12,8 +12,8 @@ const EARLY = 6; // Sources that are shown before the answer.
 
 export class Turn {
   // `again`, `edit` and `step` take the turn, where it can be asked; `place` is where it is kept, once it is. It is one of
-  // `versions`, and stands where the turn `instead` stood, else at the end.
-  constructor(query, { again, edit, step, contextId = "", passages = [], files = [], place = null, rating = null, comment = null, version = 1, versions = version, instead = null }) {
+  // `versions`, and stands where the turn `instead` stood, else at the end, or nowhere yet where it `isApart`.
+  constructor(query, { again, edit, step, contextId = "", passages = [], files = [], place = null, rating = null, comment = null, version = 1, versions = version, instead = null, isApart = false }) {
     Object.assign(this, { query, again, step, place, rating, comment, version, versions });
     this.citations = new Citations((passage, words) => openPassage(passage, contextId, words), passages);
     this.state = el("div", { class: "state hint", role: "status" });
@@ -25,7 +25,7 @@ export class Turn {
     this.asked = el("div", { class: "turn" }, el("div", { class: "asked", dir: "auto" }, query), names, change);
     this.open = (passage, words) => openPassage(passage, contextId, words);
     if (instead?.isSeen) instead.give(this.asked, this.node);
-    else $("thread").append(this.asked, this.node);
+    else if (!isApart) $("thread").append(this.asked, this.node);
   }
 
   // Leaves its place to others.

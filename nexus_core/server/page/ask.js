@@ -8,12 +8,13 @@ import { asking, choose, chosen, examples, found, isStored, load, offerRest, sea
 import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
-import { slices } from "./growing.js";
+import { pause, Slice } from "./growing.js";
 import { load as loadMarkdown } from "./markdown.js";
 import { may } from "./session.js";
 
 let conversation = null; // Its id, from its first question on.
 let kept = false; // Whether the server knows it: it has a whole answer.
+let opening = null; // Another for each conversation that is opened.
 let running = null;
 let edited = null; // The turn whose place the next question takes.
 
@@ -71,7 +72,7 @@ function address() {
 
 function renew() {
   running?.abort();
-  conversation = null;
+  conversation = opening = null;
   kept = false;
   leave();
   $("thread").replaceChildren();
@@ -128,30 +129,56 @@ async function step(turn, by) {
 const told = (conversationId, { id, query, contextId, contextItems: passages, rating, comment, version, versions }, more = {}) =>
   new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [conversationId, id], version, versions, ...more });
 
+// Shows the newest turn, and then what was before it.
 async function resume(id) {
   renew();
-  let after = 0;
-  let lacking = false;
-  const sliced = slices();
+  const mine = (opening = {});
   try {
-    while (after !== null) {
+    const turns = [];
+    for (let after = 0; after !== null;) {
       const page = await call("GET", `/conversations/${encodeURIComponent(id)}?limit=200&after=${after}`);
-      for (const each of page.turns) {
-        lacking ||= !each.contextItems.length && cited(each.response).length;
-        const turn = told(id, each);
-        await turn.show(each.response);
-        await sliced();
-        if (!turn.isSeen) return;
-      }
+      if (mine !== opening) return;
+      turns.push(...page.turns);
       after = page.next;
     }
     conversation = id;
     kept = true;
-    $("thread").append(el("p", { class: "hint" }, `To ask further, write below.${lacking ? " Citations of passages that were not kept are plain text." : ""}`));
+    const newest = turns.pop();
+    if (newest) {
+      const turn = told(id, newest);
+      scrollTo(0, 0);
+      await turn.show(newest.response);
+      await pause();
+      if (mine !== opening) return;
+      turn.asked.tabIndex = -1;
+      turn.asked.focus({ preventScroll: true });
+      const isLacking = [...turns, newest].some(({ contextItems, response }) => !contextItems.length && cited(response).length);
+      const hint = el("p", { class: "hint" }, `To ask further, write below.${isLacking ? " Citations of passages that were not kept are plain text." : ""}`);
+      fill(id, turns.reverse(), mine).then(() => turn.node.after(hint));
+    }
     refresh(id);
-    $("thread").focus({ preventScroll: true });
   } catch (error) {
     $("thread").append(problem(error));
+  }
+}
+
+// Puts earlier turns above, the latest of them first, as many at a time as can be drawn between two frames. What is read
+// stays where it is.
+async function fill(id, turns, mine) {
+  const slice = new Slice();
+  let drawn = [];
+  for (const [place, each] of turns.entries()) {
+    const turn = told(id, each, { isApart: true });
+    await turn.show(each.response);
+    drawn.unshift(turn.asked, turn.node);
+    if (!slice.isOver && place + 1 < turns.length) continue;
+    if (mine !== opening) return;
+    const [first] = $("thread").children;
+    const top = first.getBoundingClientRect().top;
+    $("thread").prepend(...drawn);
+    scrollBy(0, first.getBoundingClientRect().top - top);
+    drawn = [];
+    await slice.next();
   }
 }
 

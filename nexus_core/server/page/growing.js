@@ -86,14 +86,18 @@ export class Growing {
 // Lets the browser draw, and take what was pressed.
 export const pause = () => new Promise((resolve) => { setTimeout(resolve); });
 
-// What lets the browser draw between the turns of a conversation, as soon as `SLICE_MS` have passed since it did.
-export function slices() {
-  let began = performance.now();
-  return async () => {
-    if (performance.now() - began < SLICE_MS) return;
+// Work that is cut, so that the browser draws between: over after `SLICE_MS`.
+export class Slice {
+  #began = performance.now();
+
+  get isOver() {
+    return performance.now() - this.#began > SLICE_MS;
+  }
+
+  async next() {
     await pause();
-    began = performance.now();
-  };
+    this.#began = performance.now();
+  }
 }
 
 // A text that is whole already.

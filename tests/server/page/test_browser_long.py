@@ -32,6 +32,18 @@ PLAIN = f"""(async () => {{
 SETTLED = "new Promise((resolve) => setTimeout(() => requestIdleCallback(() => resolve()), 200))"
 """Code has its colours then, and the browser has looked through forms, a tenth of a second after the last change."""
 
+OPENED = "document.querySelector('#thread > .hint') !== null"
+WATCH = """(() => {
+  globalThis.tops = [];
+  const watch = () => {
+    const newest = [...document.querySelectorAll(".turn")].at(-1);
+    if (newest) globalThis.tops.push(newest.getBoundingClientRect().top);
+    requestAnimationFrame(() => setTimeout(watch));
+  };
+  watch();
+})()"""
+"""Notes after each frame where the newest question stands."""
+
 
 async def longest_ms(tab: Tab, script: str, done: str = "true") -> float:
     """Return the CPU time of the longest task of what a script begins."""
@@ -55,8 +67,7 @@ async def test_long_conversation_blocks_no_longer_than_plain_text(tab: Tab, runn
     for _ in range(5):
         await opened(tab, running)
         before = await tab.run(fields)
-        done = "document.querySelector('#thread > .hint') !== null"
-        tasks.append(await longest_ms(tab, "location.hash = '#ask/own/own/monday'", done))
+        tasks.append(await longest_ms(tab, "location.hash = '#ask/own/own/monday'", OPENED))
         assert await tab.run("document.querySelectorAll('.answer').length") == 200
         assert await tab.run(fields) == before
     pieces = [Chunk(MARKDOWN[at : at + 8]) for at in range(0, len(MARKDOWN), 8)]
@@ -69,3 +80,21 @@ async def test_long_conversation_blocks_no_longer_than_plain_text(tab: Tab, runn
         done = "document.querySelector('#shared-title:focus') !== null"
         tasks.append(await longest_ms(tab, f"location.href = {json.dumps(address)}", done))
     assert max(tasks) <= TIMES * median(plain), (tasks, plain)
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=str)
+async def test_conversation_is_opened_at_its_newest_turn(tab: Tab, running: Any, size: tuple[int, int]) -> None:
+    """It stands at the top, as one that was just asked, and stays there while the earlier ones come above it."""
+    await share(running, TURNS[:40])
+    await tab.size(*size)
+    await opened(tab, running)
+    await tab.run(WATCH)
+    await tab.run("location.hash = '#ask/own/own/monday'")
+    await tab.until(OPENED)
+    asked = await tab.run("[...document.querySelectorAll('.asked')].map((each) => each.textContent)")
+    assert asked == [query for query, _ in TURNS[:40]]
+    tops = await tab.run("globalThis.tops")
+    assert min(tops) >= 0
+    assert max(tops) < 120
+    assert max(tops) - min(tops) <= 2  # a page is scrolled by whole pixels
+    assert await tab.run("document.activeElement === [...document.querySelectorAll('.turn')].at(-1)")

@@ -4,7 +4,7 @@ import { call, hasKey, keepKey, onKeyNeeded } from "../api.js";
 import { Turn } from "../answer.js";
 import { askForKey } from "../dialogs.js";
 import { $, alone, el, trying, when } from "../dom.js";
-import { slices } from "../growing.js";
+import { Slice } from "../growing.js";
 import * as passages from "../passages.js";
 import * as session from "../session.js";
 
@@ -13,7 +13,7 @@ let shown = 0; // Another link, or another key, makes what comes for the one bef
 async function show() {
   const token = location.hash.slice(1);
   const mine = (shown += 1);
-  const sliced = slices();
+  const slice = new Slice();
   $("thread").replaceChildren();
   await trying("shared-said", async () => {
     for (let after = 0; after !== null;) {
@@ -22,7 +22,7 @@ async function show() {
       if (after === 0) head(told);
       for (const { query, response, contextId, contextItems } of told.turns) {
         await new Turn(query, { contextId: contextId ?? "", passages: contextItems }).show(response);
-        await sliced();
+        if (slice.isOver) await slice.next();
         if (mine !== shown) return;
       }
       after = told.next;
