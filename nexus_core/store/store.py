@@ -21,10 +21,6 @@ from nexus_core.store.conversations.stored_conversations import StoredConversati
 from nexus_core.store.database.connection import transaction, translated
 from nexus_core.store.database.places import place_of_store
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.ingest.batch_add import BatchAdd
-from nexus_core.store.ingest.ingest import Ingested, Ingester, ingest
-from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading, read_aside
-from nexus_core.store.ingest.reader_processes import ReaderProcesses
 from nexus_core.store.ingest.successors import find_visible
 from nexus_core.store.items import rows
 from nexus_core.store.items.documents import documents_of
@@ -47,8 +43,9 @@ from nexus_core.toolkit.text.languages import AUTO
 if TYPE_CHECKING:
     from nexus_core.store import copying, export_import, integrity
     from nexus_core.store.copying import Copied
-    from nexus_core.store.ingest import batch_add, ingest, reader_processes
+    from nexus_core.store.ingest import batch_add, ingest, read_aside, reader_processes
     from nexus_core.store.ingest.ingest import Ingested, Ingester
+    from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
     from nexus_core.store.search import renewal
     from nexus_core.store.search.renewal import Seen
     from nexus_core.store.snapshots import index_snapshots
@@ -57,8 +54,9 @@ else:  # for those who write or keep up a store; who searches one, such as a ser
     copying, export_import, integrity = (
         LazyModule(f"nexus_core.store.{name}") for name in ("copying", "export_import", "integrity")
     )
-    batch_add, ingest, reader_processes = (
-        LazyModule(f"nexus_core.store.ingest.{name}") for name in ("batch_add", "ingest", "reader_processes")
+    batch_add, ingest, read_aside, reader_processes = (
+        LazyModule(f"nexus_core.store.ingest.{name}")
+        for name in ("batch_add", "ingest", "read_aside", "reader_processes")
     )
     renewal = LazyModule("nexus_core.store.search.renewal")
     index_snapshots = LazyModule("nexus_core.store.snapshots.index_snapshots")
@@ -310,7 +308,7 @@ class Store:
 
     async def read_aside(self, source: Documents, **asked: Unpack[AsideReading]) -> AsideDocument:
         """Return the items of the one document of a source, and keep nothing of it."""
-        return await read_aside(self.readers, source, **asked)
+        return await read_aside.read_aside(self.readers, source, **asked)
 
     @property
     def readers(self) -> reader_processes.ReaderProcesses:

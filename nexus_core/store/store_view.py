@@ -23,8 +23,6 @@ from nexus_core.store.conversations.conversation import Conversation, Rating, Tu
 from nexus_core.store.conversations.conversation_search import FoundConversation
 from nexus_core.store.conversations.share_links import SharedConversation, ShareLink
 from nexus_core.store.database.sql import SqlConnection
-from nexus_core.store.ingest.ingest import Ingested, Ingester
-from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
 from nexus_core.store.items.documents import (
     Among,
     DocumentTotals,
@@ -43,6 +41,7 @@ from nexus_core.toolkit.filters import EVERYTHING, Filter
 
 if TYPE_CHECKING:
     from nexus_core.store.ingest.ingest import Ingested, Ingester
+    from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
 
 DIGITS = 2
 """Of the scores that a viewer is told: word statistics count all items, and finer scores would tell of hidden ones."""

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from aiohttp import web
 from attrs import define, evolve, frozen
@@ -22,9 +22,14 @@ from nexus_core.server.errors import Failure
 from nexus_core.server.files.received_file import SLOWER, FileReading, ReceivedFile, place_file, shown_reason
 from nexus_core.server.http.bodies import check_is_json, copy_body, parse, read_json_bytes
 from nexus_core.server.settings import ServerLimits
-from nexus_core.store.ingest.read_aside import AsideDocument
 from nexus_core.store.store_view import StoreView
 from nexus_core.toolkit.attachments import ATTACHMENTS
+from nexus_core.toolkit.lazy_module import LazyModule
+
+if TYPE_CHECKING:
+    from nexus_core.store.ingest import read_aside
+else:  # what reads documents, for those who send some
+    read_aside = LazyModule("nexus_core.store.ingest.read_aside")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -105,10 +110,10 @@ class QuestionBody:
 
     async def _read_all(
         self, view: StoreView, files: Sequence[tuple[ReceivedFile, str]]
-    ) -> list[tuple[ReceivedFile, AsideDocument]]:
+    ) -> list[tuple[ReceivedFile, read_aside.AsideDocument]]:
         """Read the files, as many as there is time for: of the others nothing could be read."""
         seconds = self._reading.limits.read_s
-        found: list[tuple[ReceivedFile, AsideDocument]] = []
+        found: list[tuple[ReceivedFile, read_aside.AsideDocument]] = []
         try:
             async with asyncio.timeout(seconds):
                 for file, digest in files:
@@ -117,7 +122,7 @@ class QuestionBody:
                     found.append((file, await view.read_aside(source, most=SECTIONS, limit_s=seconds, prefix=prefix)))
         except TimeoutError:
             late = f"was not read within the {seconds:g} s that the files of one request may take"
-            found += [(file, AsideDocument(failure=late)) for file, _ in files[len(found) :]]
+            found += [(file, read_aside.AsideDocument(failure=late)) for file, _ in files[len(found) :]]
         return found
 
 
@@ -176,7 +181,7 @@ def _largest(limits: ServerLimits) -> int:
     return limits.body_bytes + limits.upload_bytes // 3 * 4 + 4 * ATTACHMENTS
 
 
-def _document(file: ReceivedFile, found: AsideDocument, *, to_operator: bool) -> QuestionDocument:
+def _document(file: ReceivedFile, found: read_aside.AsideDocument, *, to_operator: bool) -> QuestionDocument:
     """Return what was read of a file; raises Failure where that is nothing."""
     if not found.items:
         said = f"nothing was asked, since {file.name[:200]!r} cannot be read: "
