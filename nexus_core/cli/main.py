@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -85,6 +86,10 @@ Examples:
   nexus run assistant.yaml "How many days of leave can be carried over?"
   nexus serve
 """
+
+
+COMPLETE = "_NEXUS_COMPLETE"
+"""The environment variable by which the script of a shell asks for completions, as `bash_complete`."""
 
 
 class LazyGroup(click.Group):
@@ -215,6 +220,8 @@ def main(args: list[str] | None = None) -> None:
     if owns:
         protect_process()
         sys.unraisablehook = end_interrupted
+        if COMPLETE in os.environ and import_module("nexus_core.cli.completion.names").complete(os.environ):
+            sys.exit(0)
     _start_lightly()
     out = sys.stdout  # in the place of which `click` puts another one where nobody reads, and exits
     try:

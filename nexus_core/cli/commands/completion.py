@@ -1,4 +1,4 @@
-"""`nexus completion`: the completion of commands and options in bash, zsh and fish, installed by one command."""
+"""`nexus completion`: the completion of commands, options and names in bash, zsh and fish, installed by one command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from attrs import frozen
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from nexus_core.cli.main import cli
+from nexus_core.cli.main import COMPLETE, cli
 from nexus_core.cli.output.echo import echo
 from nexus_core.contract.errors import UsageError
 from nexus_core.toolkit.atomic_file import whole_file
@@ -26,7 +26,6 @@ Examples:
   nexus completion install fish --print
 """
 _CLASSES: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-_VARIABLE = "_NEXUS_COMPLETE"
 # A start-up file that has not loaded the completion system of zsh has no `compdef`.
 _ZSH_START = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
 
@@ -48,7 +47,11 @@ class CompletionFiles:
 
 @click.group("completion", epilog=EPILOG)
 def command() -> None:
-    """Complete commands and options of nexus in bash (4.4 or newer), zsh and fish."""
+    """Complete commands, options and names of nexus in bash (4.4 or newer), zsh and fish.
+
+    Names are those of contexts, pipelines of the folder, models, conversations and plugins. They are read from files of
+    this machine: no service is asked, and no store of a server.
+    """
 
 
 @command.command("install", epilog=EPILOG)
@@ -84,7 +87,7 @@ def install(shell: str | None, prints: bool) -> None:
 
 def script_of(shell: str) -> str:
     """Return the script that completes `nexus`; it asks the command itself, so that it need not change with it."""
-    source = _CLASSES[shell](cli, {}, "nexus", _VARIABLE)
+    source = _CLASSES[shell](cli, {}, "nexus", COMPLETE)
     # Not by `source()`, which runs bash to see its version.
     text = source.source_template % source.source_vars()
     return (_ZSH_START if shell == "zsh" else "") + text.strip() + "\n"

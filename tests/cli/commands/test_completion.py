@@ -1,4 +1,4 @@
-"""`nexus completion install`: it works in a real shell, and running it again changes nothing."""
+"""Completion in real shells: commands, options and names; installing it again changes nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from nexus_core.cli.commands.completion import script_of
-from nexus_core.cli.main import main
+from nexus_core.cli.completion.values import STORE, VALUES
+from nexus_core.cli.main import cli, main
 
 pytestmark = pytest.mark.slow
 
+PIPELINE = """
+name: mine
+models:
+  # the best
+  sharp: {use: extractive}
+  blunt:
+    use: extractive
+
+steps:
+  - gather: {use: store, context: handbook}
+  - prompt: qa
+  - generate: sharp
+"""
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -31,6 +46,35 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SHELL", "/bin/bash")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return home
+
+
+@pytest.fixture
+def named(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Path:
+    """Have a folder with a pipeline, and a store with contexts and a conversation."""
+    folder = home / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("NEXUS_STORE", str(home / "kept store"))
+    (folder / "mine.yaml").write_text(PIPELINE)
+    (folder / "mine.tests.yaml").write_text("tests: []\n")
+    (folder / "leave.md").write_text("Five days of leave may be carried over.\n")
+    for name in ("handbook", "handwriting"):
+        assert nexus("context", "add", name, "leave.md", "--description", f"The {name}") == 0
+    assert nexus("run", "mine.yaml", "How many days?", "--conversation", "monday") == 0
+    capfd.readouterr()
+    return folder
+
+
+def completed(line: str, shell: str = "bash") -> list[str]:
+    """Return what the command prints for a line whose last word is completed."""
+    words = line.split(" ")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "nexus_core"], env={**os.environ, "_NEXUS_COMPLETE": f"{shell}_complete", **asked},
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
 def nexus(*arguments: str) -> int:
@@ -57,6 +101,73 @@ def test_a_new_bash_completes_commands_and_options(home: Path) -> None:
     assert "-F _nexus_completion nexus" in registered
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("nexus ask hand", ["handbook", "handwriting"]),
+        ("nexus context remove handw", ["handwriting"]),
+        ("nexus context sync handbook handw", ["handwriting"]),
+        ("nexus keys new --owner ann --context handb", ["handbook"]),
+        ("nexus run ", ["mine.yaml"]),
+        ("nexus ask handbook why --pipeline m", ["mine.yaml"]),
+        ("nexus chat ", ["handbook", "handwriting", "mine.yaml"]),
+        ("nexus run mine.yaml why --model ", ["blunt", "sharp"]),
+        ("nexus ask handbook --model gpt-4o-m", ["gpt-4o-mini"]),
+        ("nexus ask handbook --model off", ["offline"]),
+        ("nexus conversations show mon", ["monday"]),
+        ("nexus conversations show --owner ann mon", []),
+        ("nexus plugins bm", ["bm25"]),
+        ("nexus directory install bm", ["bm25"]),
+        ("nexus --store nowhere ask hand", []),
+        ("nexus ask --store postgresql://127.0.0.1:9/none hand", []),
+        ("nexus ask --store=nowhere hand", []),
+        ("nexus ask handbook hand", []),
+    ],
+)
+def test_names_are_completed_where_a_command_takes_them(named: Path, line: str, names: list[str]) -> None:
+    """Those of the store that it would open, and of the folder; a store that is not there has none, and is not made."""
+    found = [each.partition(",")[2] for each in completed(line) if each]
+    assert [name for name in found if not name.startswith("gpt-4o-mini-")] == names
+    assert not (named / "nowhere").exists()
+
+
+def test_a_damaged_store_completes_nothing_silently(named: Path) -> None:
+    """And a pipeline that cannot be read has no models."""
+    (named.parent / "kept store" / "store.db").write_bytes(b"no database" * 1000)
+    (named / "mine.yaml").write_bytes(b"\xff\xfe")
+    assert (completed("nexus ask h"), completed("nexus run mine.yaml why --model ")) == ([], [])
+
+
+def test_completion_of_names_imports_no_command(named: Path) -> None:
+    """Shells wait for it: neither the engine, the store, YAML nor an event loop is imported."""
+    code = (
+        "import sys\nfrom nexus_core.__main__ import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    for line in ("nexus ask hand", "nexus conversations show m", "nexus run mine.yaml x --model s"):
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1), "_NEXUS_COMPLETE": "bash_complete"}
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, check=True
+        )
+        loaded = done.stderr.split()
+        assert done.stdout, line
+        heavy = ("nexus_core.engine", "nexus_core.cli.commands", "nexus_core.store.store", "yaml", "asyncio", "attrs")
+        assert [name for name in loaded if name.startswith(heavy)] == [], line
+
+
+@pytest.mark.parametrize("path", VALUES)
+def test_the_table_of_names_has_the_options_of_each_command(path: str) -> None:
+    """All that take a value, since the word after one is no argument; and as many arguments."""
+    command: click.Command = cli
+    for word in path.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word) or pytest.fail(f"no command {path}")
+    options = {
+        name for each in command.params if isinstance(each, click.Option) and not each.is_flag for name in each.opts
+    }
+    assert {*VALUES[path].options.split(), *VALUES[path].named} == options - {*STORE}
+    assert len(VALUES[path].arguments) <= sum(isinstance(each, click.Argument) for each in command.params)
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 def test_a_new_fish_completes_commands_and_options(home: Path) -> None:
     """It finds the script by itself, and shows what each is for."""
@@ -68,8 +179,17 @@ def test_a_new_fish_completes_commands_and_options(home: Path) -> None:
     assert all(help for _, _, help in found)
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_a_new_fish_completes_names_with_what_they_are(named: Path) -> None:
+    """Contexts with their descriptions, conversations with their titles."""
+    assert nexus("completion", "install", "fish") == 0
+    code = 'complete -C "nexus ask handb"; complete -C "nexus conversations show mon"'
+    done = subprocess.run(["fish", "-c", code], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.stdout.splitlines() == ["handbook\tThe handbook", "monday\tHow many days?"], done.stderr
+
+
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
-def test_a_new_zsh_completes_commands_and_options(home: Path) -> None:
+def test_a_new_zsh_completes_commands_options_and_names(home: Path, named: Path) -> None:
     """At its own prompt, in a terminal, by the key Tab."""
     import pty  # no such module on Windows
 
@@ -83,6 +203,9 @@ def test_a_new_zsh_completes_commands_and_options(home: Path) -> None:
         for begun, whole in (
             (b"nexus complet", b"nexus completion "),
             (b"nexus ask --no-st", b"nexus ask --no-stream "),
+            (b"nexus ask handb", b"nexus ask handbook "),
+            (b"nexus run m", b"nexus run mine.yaml "),
+            (b"nexus conversations show mon", b"nexus conversations show monday "),
         ):
             os.write(terminal, begun + b"\t")
             read_until(terminal, whole)

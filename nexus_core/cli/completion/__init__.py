@@ -1,0 +1,1 @@
+"""Completion of names in shells: contexts, pipelines, models, conversations, plugins."""
