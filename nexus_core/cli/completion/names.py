@@ -13,7 +13,7 @@ from pathlib import Path
 from click import Command
 from click.shell_completion import CompletionItem, get_completion_class
 
-from nexus_core.cli.completion.values import Place, place_of
+from nexus_core.cli.completion.values import CompletedWord, place_of
 from nexus_core.cli.main import COMPLETE
 from nexus_core.cli.output.echo import echo, one_line
 from nexus_core.store.database.stored_names import context_names, conversation_ids
@@ -60,7 +60,7 @@ def complete(environment: Mapping[str, str]) -> bool:
     return True
 
 
-def _names(place: Place, begin: str, environment: Mapping[str, str]) -> Names:
+def _names(place: CompletedWord, begin: str, environment: Mapping[str, str]) -> Names:
     match place.kind:
         case "context":
             return _contexts(place, begin, environment)
@@ -85,12 +85,12 @@ def _beginning(begin: str, names: Names) -> Names:
     return sorted({name: about for name, about in names if name.startswith(begin)}.items())
 
 
-def _contexts(place: Place, begin: str, environment: Mapping[str, str]) -> Names:
+def _contexts(place: CompletedWord, begin: str, environment: Mapping[str, str]) -> Names:
     folder = _store(place, environment)
     return [] if folder is None else context_names(folder, begin)
 
 
-def _store(place: Place, environment: Mapping[str, str]) -> Path | None:
+def _store(place: CompletedWord, environment: Mapping[str, str]) -> Path | None:
     """Return the folder of the store that the command would open; `None` where that is elsewhere, or is not there."""
     named = place.options.get("--store") or environment.get("NEXUS_STORE", "")
     if "--store-url-file" in place.options or "://" in named:
@@ -117,7 +117,7 @@ def _is_pipeline(name: str) -> bool:
     return dot + ending in _ENDINGS and not stem.endswith(".tests")
 
 
-def _models(place: Place) -> Names:
+def _models(place: CompletedWord) -> Names:
     """Return the models of the pipeline that is named, else those of the default one, by the table of OpenAI's."""
     path = place.options.get("--pipeline") or next(iter(place.arguments), "")
     if path.endswith(_ENDINGS):

@@ -74,7 +74,7 @@ VALUES: Mapping[str, Values] = {
 """By the words that a command is called by; a test compares them with the commands themselves."""
 
 
-class Place(NamedTuple):
+class CompletedWord(NamedTuple):
     """The word that is completed."""
 
     kind: Kind
@@ -84,7 +84,7 @@ class Place(NamedTuple):
     """With values, those of its groups included."""
 
 
-def place_of(words: Sequence[str]) -> Place | None:
+def place_of(words: Sequence[str]) -> CompletedWord | None:
     """Return what comes after words (without `nexus`); `None` where that is for the command itself to say."""
     options: dict[str, str] = {}
     rest = iter(words)
@@ -104,12 +104,12 @@ def place_of(words: Sequence[str]) -> Place | None:
         else:
             following = next(rest, None)
             if following is None:
-                return Place(kind, arguments, options)
+                return CompletedWord(kind, arguments, options)
             options[name] = following
     place = len(arguments)
     if place >= len(values.arguments) and not (values.repeats and values.arguments):
         return None
-    return Place(values.arguments[min(place, len(values.arguments) - 1)], arguments, options)
+    return CompletedWord(values.arguments[min(place, len(values.arguments) - 1)], arguments, options)
 
 
 def _without_store(words: Iterator[str], options: dict[str, str]) -> Iterator[str]:

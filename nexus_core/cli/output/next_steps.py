@@ -44,7 +44,7 @@ def ask_steps(verb: str, names: Sequence[str], question: str) -> list[Step]:
         steps = [("nexus context add NAME FOLDER", "make a context of a folder, which can be asked then")]
     if verb == "ask":
         steps.append((f"nexus ask -f FILE{words}", "ask a file or a folder, and keep nothing of it"))
-    return steps + [("nexus context list", f"contexts: {_first_names(names)}")] * (len(names) > _SHOWN)
+    return steps + [("nexus context list", f"contexts: {_listed_names(names)}")] * (len(names) > _SHOWN)
 
 
 def fill_steps(name: str) -> list[Step]:
@@ -95,6 +95,6 @@ def _word(text: str) -> str:
     return quote(shown) if len(shown) <= 60 else "QUESTION"
 
 
-def _first_names(names: Sequence[str]) -> str:
+def _listed_names(names: Sequence[str]) -> str:
     rest = [f"{len(names) - _NAMED} more"] if names[_NAMED:] else []
     return listed([one_line(name) for name in names[:_NAMED]] + rest)
