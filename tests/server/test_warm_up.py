@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,59 @@ ITEMS = [
     Item(id="ferry", title="Ferry", text="The ferry leaves at nine."),
     Item(id="mill", title="Mill", text="The ferry to the mill leaves at ten."),
 ]
+
+
+LATER = {
+    f"nexus_core.{name}"
+    for name in (
+        "batch", "cli.context_sync", "contract.blocks", "engine.expansion", "engine.tools", "evaluation", "lsp",
+        "pipeline_tests", "recordings", "server.access.issuer", "server.access.sign_in", "server.cluster",
+        "server.mcp.pipeline_calls", "server.mcp.protocol_server", "store.copying", "store.export_import",
+        "store.ingest.ingest", "store.integrity", "store.postgres", "store.snapshots", "store.vectors.embedding",
+        "store.vectors.graph", "testing", "toolkit.documents.registry",
+    )
+}  # fmt: skip
+LATER |= {"authlib", "bs4", "fsspec", "gzip", "joserfc", "jsonschema", "mcp", "numpy", "psycopg", "pydantic", "rich"}
+"""What a server does without until somebody uses what it does; with what is below."""
+SERVES = """
+import asyncio, json, sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+from nexus_core.cli.commands.serve import ServerSettings, SharedResources, Server, Store, load_all
+from nexus_core.server.warm_up import warm_up
+
+def ask(origin):
+    body = json.dumps({"query": "When does the ferry leave?", "contextId": "coast"}).encode()
+    with urlopen(Request(f"{origin}/api/queries", body, {"Content-Type": "application/json"})) as answer:
+        return json.load(answer)["response"]
+
+async def main(file, folder):
+    store, shared = Store(folder), SharedResources()
+    pipelines = load_all([Path(file)], store, shared).values()
+    served = {each.name: each for each in pipelines}
+    async with Server(served, store, ServerSettings(port=0), shared=shared) as server:
+        await warm_up(server.serving)
+        ready = {*sys.modules}
+        assert "ferry" in await asyncio.to_thread(ask, server.origin)
+        print(json.dumps([sorted(ready), sorted({*sys.modules} - ready)]))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_ready_server_has_imported_what_questions_need_and_no_more(tmp_path: Path) -> None:
+    """Each module is memory of every worker: what seldom is used comes with its first use, and not with a question."""
+    async with Store(tmp_path / "store") as store:
+        await store.create("coast")
+        await store.add("coast", ITEMS)
+    file = tmp_path / "local.yaml"
+    file.write_text(ASKS.format(name="local", url="http://[::1]", store=store.folder.name, model="offline", more=""))
+    command = [sys.executable, "-c", SERVES, str(file), str(tmp_path / "store")]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    ready, asked = json.loads(done.stdout)
+    assert [name for name in ready if any(f"{name}.".startswith(f"{later}.") for later in LATER)] == []
+    assert asked == []
 
 
 async def test_readiness_waits_for_the_warm_up(start: Any, fakes: Any) -> None:
