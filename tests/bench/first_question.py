@@ -10,8 +10,9 @@ scripted upstream on loopback answers, asked by the connector `openai`).
 The median of the processor time of the server that a question takes when it comes first is at most 1.2 x that of the
 same question when it comes second (of both questions the geometric mean, since one takes twice as long as the other),
 in every case, whatever else the machine does; the clock's is told beside it. Besides: the processor time until the
-server listens and until it is ready, and its resident memory when it is ready and after both questions, as such and
-against a process that has imported aiohttp's server and loaded tiktoken's encoding `o200k_base`, and nothing else. With
+server listens and until it is ready, and its resident memory when it is ready (also that of no file, which no other
+process shares) and after both questions, as such and against a process that has imported aiohttp's server and loaded
+tiktoken's encoding `o200k_base`, and nothing else. With
 `--against` each start is followed by one of the sources in another folder, such as those of an older commit, and what
 ours take is told as multiples of what they do. Exits 1 when the gate is missed.
 
@@ -79,6 +80,8 @@ class Started:
     listening_mib: float
     ready_cpu_s: float
     ready_mib: float
+    ready_private_mib: float
+    """Of it what is of no file: code of libraries is in memory once for all processes."""
     asked_mib: float
     questions: tuple[str, str]
     """In their order."""
@@ -106,9 +109,9 @@ async def fill(folder: Path) -> None:
         await store.search("coast", "ferry")
 
 
-def _mib(pid: int) -> float:
-    """Return the resident MiB of a process."""
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
+def _mib(pid: int, figure: str = "VmRSS") -> float:
+    """Return the resident MiB of a process, all or those of a kind."""
+    return int(re.findall(rf"{figure}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
 
 
 def floor_mib() -> float:
@@ -172,6 +175,7 @@ def start(folder: Path, questions: Sequence[str], tree: Path | None = None) -> S
                 except URLError:
                     sleep(0.01)
             ready_s, ready_mib = _cpu_s(process.pid), _mib(process.pid)
+            ready_private_mib = _mib(process.pid, "RssAnon")
             seconds, cpu = [], [_cpu_s(process.pid)]
             for question in questions:
                 seconds.append(_ask(address, question))
@@ -181,6 +185,7 @@ def start(folder: Path, questions: Sequence[str], tree: Path | None = None) -> S
                 listening_mib=listening_mib,
                 ready_cpu_s=ready_s,
                 ready_mib=ready_mib,
+                ready_private_mib=ready_private_mib,
                 asked_mib=_mib(process.pid),
                 questions=(questions[0], questions[1]),
                 seconds=(seconds[0], seconds[1]),
@@ -255,7 +260,7 @@ def compared(found: Sequence[Started], other: Sequence[Started]) -> str:
         ratios = (getattr(own, name) / getattr(theirs, name) for own, theirs in zip(found, other, strict=True))
         return f"{statistics.median(ratios):.2f} x"
 
-    names = ("listening_cpu_s", "ready_cpu_s", "listening_mib", "ready_mib", "asked_mib")
+    names = ("listening_cpu_s", "ready_cpu_s", "listening_mib", "ready_mib", "ready_private_mib", "asked_mib")
     return ", ".join(f"{name} {ratio(name)}" for name in names)
 
 
@@ -275,8 +280,8 @@ def main() -> int:
     missed, floor = False, floor_mib()
     print(f"python with aiohttp and an encoding of tiktoken: {floor:.0f} MiB")
     print(
-        f"{'case':<9}{'first':>9}{'second':>10}{'ratio':>8}{'by clock':>10}   CPU listening, ready   MiB ready, asked"
-        f"{'of the floor':>16}"
+        f"{'case':<9}{'first':>9}{'second':>10}{'ratio':>8}{'by clock':>10}   CPU listening, ready"
+        f"   MiB ready (private), asked{'of the floor':>16}"
     )
     for case in cases:
         found, *others = measure(case, options.starts, trees)
@@ -284,13 +289,14 @@ def main() -> int:
         first, second = (statistics.geometric_mean(each) * 1e3 for each in zip(*cpu, strict=True))
         by_clock = statistics.geometric_mean(one / other for one, other in clock)
         missed = missed or first / second > GATE
-        listening, ready, ready_mib, asked_mib = (
+        listening, ready, ready_mib, private_mib, asked_mib = (
             statistics.median(getattr(each, name) for each in found)
-            for name in ("listening_cpu_s", "ready_cpu_s", "ready_mib", "asked_mib")
+            for name in ("listening_cpu_s", "ready_cpu_s", "ready_mib", "ready_private_mib", "asked_mib")
         )
         print(
             f"{case:<9}{first:>6.1f} ms{second:>7.1f} ms{first / second:>6.2f} x{by_clock:>8.2f} x"
-            f"{listening:>16.2f} s{ready:>6.2f} s{ready_mib:>13.0f}{asked_mib:>7.0f}"
+            f"{listening:>16.2f} s{ready:>6.2f} s"
+            f"{ready_mib:>14.1f} ({private_mib:.1f}){asked_mib:>11.1f}"
             f"{ready_mib / floor:>10.2f}{asked_mib / floor:>6.2f}",
             flush=True,
         )
