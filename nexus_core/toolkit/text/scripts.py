@@ -62,17 +62,18 @@ def stemmer_for(letter: str, language: str) -> str:
     return language if language in names else names[0]
 
 
+_WITH_MARKS = ((0x300, 0x3400), (0xA490, 0xAC00), (0xFB00, 0x1E94B), (0xE0100, 0xE01F0))
+"""Where combining marks may be: not among ideographs and Hangul, which are half of all characters to look at."""
+
+
 @lru_cache(maxsize=1)
 def marks() -> str:
     """Return the combining marks, as ranges: letters are written with them that `\\w` takes for no part of a word."""
-    ranges: list[list[int]] = []
-    for number in (*range(0x300, 0x1E94B), *range(0xE0100, 0xE01F0)):
-        if category(chr(number)).startswith("M"):
-            if ranges and ranges[-1][1] == number - 1:
-                ranges[-1][1] = number
-            else:
-                ranges.append([number, number])
-    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    return "".join(
+        f"{chr(begin + run.start() // 2)}-{chr(begin + run.end() // 2 - 1)}"
+        for begin, end in _WITH_MARKS
+        for run in re.finditer("M[a-z](?:M[a-z])*", "".join(map(category, map(chr, range(begin, end)))))
+    )
 
 
 @lru_cache(maxsize=1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from unicodedata import normalize
+import re
+import sys
+from unicodedata import category, normalize
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from nexus_core import Item
 from nexus_core.toolkit import detect_language, has_only_stop_words, item_languages, language_of, query_terms, terms
+from nexus_core.toolkit.text import scripts
 
 SAME = {
     "decomposed": ("cre\u0300me", "crème"),
@@ -214,3 +217,9 @@ def test_items_that_do_not_tell_are_taken_for_what_the_others_are() -> None:
     items = [Item(id="a", text=LANGUAGES["german"]), Item(id="b", text="Müller 4711")]
     assert item_languages(items) == ["german", "german"]
     assert item_languages(items, "none") == ["none", "none"]
+
+
+def test_every_combining_mark_belongs_to_a_word() -> None:
+    """Of all that this Python's Unicode has, in whichever block; what is beside them does not."""
+    found = re.compile(f"[{scripts.marks()}]").findall("".join(map(chr, range(sys.maxunicode + 1))))
+    assert found == [chr(n) for n in range(sys.maxunicode + 1) if category(chr(n)).startswith("M")]
