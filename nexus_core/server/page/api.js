@@ -29,7 +29,7 @@ export class ApiError extends Error {
     this.code = told.code || "";
     this.requestId = told.requestId || "";
     this.attempts = told.attempts || [];
-    this.advice = ADVICE[status === 400 && this.attempts.length ? 502 : status] || "";
+    this.advice = this.code === "sharing_off" ? "" : ADVICE[status === 400 && this.attempts.length ? 502 : status] || "";
   }
 }
 
@@ -38,7 +38,8 @@ let asking = null;
 export let isRefused = false; // Whether a key was asked for and not given.
 
 export const onKeyNeeded = (ask) => { askForKey = ask; };
-export const hasKey = () => sessionStorage.getItem(KEPT) !== null;
+export const keyInUse = () => sessionStorage.getItem(KEPT);
+export const hasKey = () => keyInUse() !== null;
 
 export function keepKey(key) {
   isRefused = false;

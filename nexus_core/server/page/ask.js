@@ -4,7 +4,7 @@ import { ask, call } from "./api.js";
 import { Turn } from "./answer.js";
 import { Approvals } from "./approvals.js";
 import * as attached from "./attached.js";
-import { asking, choose, chosen, examples, found, isStored, load, offerRest, searching } from "./choices.js";
+import { asking, choose, chosen, examples, found, isStored, load, offerRest, remember, searching } from "./choices.js";
 import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
@@ -67,7 +67,7 @@ export async function show([pipeline, context, id]) {
 function address() {
   if ($("view-ask").hidden) return;
   const { pipeline, contextId } = chosen();
-  if (pipeline) history.replaceState(null, "", route("ask", ...[pipeline, contextId, kept ? conversation : ""].filter(Boolean)));
+  if (pipeline) history.replaceState(null, "", route("ask", pipeline, ...(kept ? [contextId, conversation] : [contextId].filter(Boolean))));
 }
 
 function renew() {
@@ -188,10 +188,11 @@ async function send(again) {
   if (!query || running) return;
   const { options, ...where } = chosen();
   if (!where.contextId) {
-    $("query").focus();
+    $($("context").options.length ? "context" : "query").focus();
     $("said").replaceChildren($("about").textContent);
     return;
   }
+  remember();
   conversation ??= newId();
   const controller = (running = new AbortController());
   const old = again ?? edited;

@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { $, alone, counted, el } from "./dom.js";
-import { may } from "./session.js";
+import { choice, know, may } from "./session.js";
 
 const CHIPS = 12;
 const EXAMPLES = [(title) => `What does “${title}” say?`, (title) => `Sum up “${title}” in three points`, (title) => `What should I know about “${title}”?`];
@@ -16,6 +16,7 @@ export async function load() {
   pipelines = (await call("GET", "/pipelines")).pipelines;
   contexts = (await call("GET", "/contexts")).contexts;
   models = (await call("GET", "/queries/models")).models;
+  await know();
   const names = pipelines.map(({ name }) => [name, name]);
   offer("pipeline", names, $("pipeline").value || pipelines.find((pipeline) => pipeline.default)?.name);
   offerRest();
@@ -37,7 +38,11 @@ export function choose(pipeline, context) {
 export function offerRest() {
   const pipeline = current();
   const takes = pipeline.takesContext;
-  offer("context", takes ? contexts.map(({ name }) => [name, name]) : [[pipeline.name, "its own"]], $("context").value);
+  // Of several none is chosen but the one that was asked last: nobody asks another by accident.
+  const names = contexts.map(({ name }) => [name, name]);
+  const wanted = [$("context").value, localStorage.getItem(choice("context"))].find((each) => contexts.some(({ name }) => name === each));
+  if (names.length > 1 && !wanted) names.unshift(["", "Choose a context"]);
+  offer("context", takes ? names : [[pipeline.name, "its own"]], wanted);
   $("context").disabled = !takes;
   $("context").parentElement.hidden = !takes || !contexts.length;
   $("pipeline").parentElement.hidden = pipelines.length < 2;
@@ -51,7 +56,7 @@ export function offerRest() {
   $("about").replaceChildren(takes && !contexts.length
     ? el("p", { class: "notice" }, "There is no context yet. ", ...(may("admin")
       ? [el("a", { href: "#contexts" }, "Create one"), ", and add documents to it."] : ["Whoever runs this server can make one, and let you see it."]))
-    : el("p", { dir: "auto" }, pipeline.description));
+    : el("p", { dir: "auto" }, takes && !$("context").value ? "Choose which context the question is about. " : "", pipeline.description));
 }
 
 // The contexts as buttons, where none or few are hidden by a list.
@@ -60,7 +65,7 @@ function chips(found) {
     type: "button", class: "chip", "aria-pressed": String(name === $("context").value),
     onclick: () => { $("context").value = name; $("context").dispatchEvent(new Event("change")); },
   }, alone(name))));
-  $("query").placeholder = found.length ? `Ask about ${$("context").value}` : "Ask a question";
+  $("query").placeholder = found.length && $("context").value ? `Ask about ${$("context").value}` : "Ask a question";
 }
 
 // Questions out of the titles of what is in the context.
@@ -76,6 +81,11 @@ export async function examples(ask) {
     const question = EXAMPLES[place](title);
     return el("li", {}, el("button", { type: "button", class: "example", dir: "auto", onclick: () => ask(question) }, question));
   }));
+}
+
+// Keeps which context was asked, to choose it the next time.
+export function remember() {
+  if (isStored()) localStorage.setItem(choice("context"), $("context").value);
 }
 
 // What goes on before the first word comes.

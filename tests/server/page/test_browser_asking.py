@@ -56,6 +56,40 @@ async def test_examples_are_asked_by_a_click(tab: Any, running: Any, fakes: Any)
     assert await tab.run("document.querySelector('#begin').checkVisibility()") is False
 
 
+async def test_no_context_is_asked_by_accident(tab: Any, running: Any) -> None:
+    """Of several none is chosen but the one that was asked last in this browser, by whoever asks; a lone one is."""
+    chosen = "document.querySelector('#context').value"
+    await tab.go(running.origin)
+    await tab.until(f"{chosen} === 'handbook'")
+    await running.store.create("house")
+    await running.store.add("house", [Item(id="roof", title="The roof", text="It is flat.")])
+    await tab.run("localStorage.setItem('nexus.context.somebody else', 'house')")
+    await tab.send("Page.navigate", url="about:blank")
+    await tab.go(running.origin)
+    await tab.until("document.querySelector('#about')?.textContent.includes('Choose which context')")
+    assert (await tab.run(chosen), await tab.run("document.querySelectorAll('#chips [aria-pressed=true]').length")) == (
+        "",
+        0,
+    )
+    await ask(tab, "Leave?")
+    assert (await tab.run("document.activeElement.id"), await tab.text(".asked")) == ("context", "")
+    await tab.run("[...document.querySelectorAll('#chips .chip')].find((each) => each.textContent === 'house').click()")
+    await tab.run("document.querySelector('#form').requestSubmit()")
+    await tab.until(ANSWERED)
+    assert await tab.run("[...document.querySelector('#context').options].map(({ value }) => value)") == [
+        "handbook",
+        "house",
+    ]
+    await tab.send("Page.navigate", url="about:blank")
+    await tab.go(running.origin)
+    await tab.until(f"{chosen} === 'house'")
+    await running.store.delete("house")
+    await running.store.create("office")
+    await tab.send("Page.navigate", url="about:blank")
+    await tab.go(running.origin)
+    await tab.until("document.querySelector('#about')?.textContent.includes('Choose which context')")
+
+
 async def test_context_of_an_address_is_the_one_that_is_pressed(tab: Any, running: Any) -> None:
     """The chips and the words in the field name what is asked, and no other context."""
     await running.store.create("attic")  # the first of the list
