@@ -160,7 +160,7 @@ class Server:
             ItemsApi(self.serving, self.settings),
             UploadsApi(self.serving, reading),
             ConversationsApi(self.serving, self.settings.limits),
-            SharedApi(self.serving, self.settings.limits),
+            SharedApi(self.serving, self.settings),
             self.keys_api,
             SignInApi(self.sign_in, self.gate),
             HealthApi(self.serving, self.gate, self.cluster),

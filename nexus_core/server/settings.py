@@ -119,6 +119,8 @@ class ServerSettings:
     """Whether clients of OpenAI's API read what models think: it may quote instructions and passages."""
     list_sources: bool = False
     """Whether answers to them end with a list of what they cite, for clients that show text alone."""
+    shares: bool = True
+    """Whether conversations are read by links; those that were made hold again once they are."""
     worker: WorkerSettings | None = None
     """Which of several processes on one port this one is; none of several by default."""
     limits: ServerLimits = ServerLimits()

@@ -123,6 +123,10 @@ def _limit(*names: str, **more: Any) -> Callable[[_Function], _Function]:
     "--list-sources", is_flag=True, help="Append the cited sources to the answer's text, for clients of OpenAI's API."
 )
 @click.option(
+    "--no-sharing", "shares", is_flag=True, default=True, flag_value=False,
+    help="Let nobody read conversations of others by links, also by those that were made before.",
+)  # fmt: skip
+@click.option(
     "--no-warm-up", "warms", is_flag=True, default=True, flag_value=False,
     help="Be ready at once: then first questions wait for what they need to be opened and loaded.",
 )  # fmt: skip

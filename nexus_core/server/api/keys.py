@@ -72,7 +72,7 @@ _SPEND = {
 }  # fmt: skip
 _DAY = closed(_SPEND, required=tuple(_SPEND), name="DailySpend")
 SPEND = closed({"spend": array(_DAY)}, required=("spend",), name="SpendReport")
-_WHO = {"owner": TEXT, "keyId": TEXT, "scopes": _TEXTS, "groups": _TEXTS}
+_WHO = {"owner": TEXT, "keyId": TEXT, "scopes": _TEXTS, "groups": _TEXTS, "mayShare": {"type": "boolean"}}
 WHO = closed(_WHO, required=tuple(_WHO), name="Caller")
 
 ReadSpend = Callable[[SpendKind, str], Awaitable[Sequence[DailySpend]]]
@@ -151,7 +151,9 @@ class KeysApi:
         """Tell who asks."""
         who = identity(request)
         scopes = [scope for scope in SCOPES if scope in who.scopes]
-        return json_answer({"owner": who.owner, "keyId": who.key_id, "scopes": scopes, "groups": [*who.groups]})
+        may_share = self._settings.shares and not who.scopes.isdisjoint(("query", "admin"))
+        told = {"owner": who.owner, "keyId": who.key_id, "scopes": scopes, "groups": [*who.groups]}
+        return json_answer({**told, "mayShare": may_share})
 
     async def list(self, request: web.Request) -> web.Response:
         """List the keys."""

@@ -15,7 +15,7 @@ from nexus_core.server.http.bodies import Parameters, read_json
 from nexus_core.server.http.json_schema import COUNT, MOMENT, TEXT, array, checker, closed, or_null
 from nexus_core.server.pipelines import ServedPipelines
 from nexus_core.server.routes import Route
-from nexus_core.server.settings import ServerLimits
+from nexus_core.server.settings import ServerSettings
 from nexus_core.store.conversations.share_links import ShareLink
 from nexus_core.store.store_view import StoreView
 
@@ -40,9 +40,10 @@ SHARED = closed(_SHARED, required=tuple(_SHARED), name="SharedConversation")
 class SharedApi:
     """Serves conversations to those to whom their owners gave a link."""
 
-    def __init__(self, serving: ServedPipelines, limits: ServerLimits) -> None:
+    def __init__(self, serving: ServedPipelines, settings: ServerSettings) -> None:
         self._serving = serving
-        self._limits = limits
+        self._limits = settings.limits
+        self._shares = settings.shares
         self._check_new = checker(NEW_LINK)
         self._page = Parameters(
             {
@@ -81,6 +82,7 @@ class SharedApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """Tell of the link to a conversation."""
+        self._check_shares()
         view, name, owner = self._place(request)
         try:
             link = await view.share_link(name, owner)
@@ -90,6 +92,7 @@ class SharedApi:
 
     async def make(self, request: web.Request) -> web.Response:
         """Make a link to a conversation; its token is told this once."""
+        self._check_shares()
         life = self._check_new(await read_json(request, self._limits)).get("livesS")
         view, name, owner = self._place(request)
         try:
@@ -112,6 +115,7 @@ class SharedApi:
 
     async def open(self, request: web.Request) -> web.Response:
         """Show the next turns of a conversation by a link."""
+        self._check_shares()
         asked = self._page.read(request)
         limit, view = asked.get("limit", 100), self._serving.seen_by(identity(request).viewer)
         try:
@@ -130,6 +134,10 @@ class SharedApi:
                 "next": page[-1].number if len(found.turns) > limit else None,
             }
         )
+
+    def _check_shares(self) -> None:
+        if not self._shares:
+            raise Failure(403, "sharing_off", "this server has no links to conversations: whoever runs it says so")
 
     def _place(self, request: web.Request) -> tuple[StoreView, str, str]:
         """Return the store as whoever asks sees it, the conversation's id, and whose it is to be."""

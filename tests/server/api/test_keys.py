@@ -33,7 +33,8 @@ async def test_a_key_is_made_and_told_once(running: Any) -> None:
     status, made = await running.call("POST", "/api/keys", json=about, headers=root)
     assert status == 201
     _, who = await running.call("GET", "/api/identity", headers=shown(made["text"]))
-    assert who == {"owner": "ann", "keyId": made["key"]["id"], "scopes": ["query"], "groups": ["group:hr"]}
+    told = {"owner": "ann", "keyId": made["key"]["id"], "scopes": ["query"], "groups": ["group:hr"]}
+    assert who == {**told, "mayShare": True}
     async with running.session.get(running.origin + "/api/keys", headers=root) as answer:
         told = await answer.text()
         assert made["text"][13:] not in told

@@ -137,3 +137,19 @@ async def test_backup_of_a_store_opens_its_links(running: Running, tmp_path: Any
     await running.store.backup(tmp_path / "backup")
     async with Store(tmp_path / "backup") as copy:
         assert (await copy.conversations.links.open(token)).link.title == "Leave?"
+
+
+async def test_an_operator_turns_links_off(start: Start) -> None:
+    """None is made, told of or opened, also none from before; what there is can be ended, and holds again later."""
+    shares = await start()
+    await ask(shares, "monday")
+    path = await share(shares)
+    assert (await shares.call("GET", "/api/identity"))[1]["mayShare"] is True
+    off = await start(store=Store(shares.store.folder.root), shares=False)
+    for method, place in (("GET", LINK), ("PUT", LINK), ("GET", path)):
+        status, told = await off.call(method, place, **({"json": {}} if method == "PUT" else {}))
+        assert (status, told["code"]) == (403, "sharing_off")
+    assert (await off.call("GET", "/api/identity"))[1]["mayShare"] is False
+    assert (await shares.call("GET", path))[0] == 200
+    assert (await off.call("DELETE", LINK))[0] == 204
+    assert (await shares.call("GET", path))[0] == 404

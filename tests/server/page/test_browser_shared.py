@@ -37,6 +37,22 @@ async def share(running: Any, turns: list[tuple[str, str]]) -> str:
     return f"{running.origin}/shared#{(await talks.links.make('monday'))[1]}"
 
 
+async def test_nothing_of_links_is_shown_where_there_are_none(
+    tab: Any, start: Any, handbook: Path, tmp_path: Path
+) -> None:
+    """The server says that it has none; whoever opens one is told so."""
+    shutil.copytree(handbook, tmp_path / "store")
+    running = await start(shares=False)
+    address = await share(running, [("Leave?", "28 days [1].")])
+    await tab.size(1440, 900)
+    await ready(tab, running)
+    await tab.until("document.querySelector('#conversations .export')?.checkVisibility()")
+    assert await tab.run("document.querySelector('#conversations .share').checkVisibility()") is False
+    await visit(tab, address)
+    assert "has no links" in await tab.until("document.querySelector('#shared-said .problem')?.textContent")
+    assert "28 days" not in await tab.run("document.body.textContent")
+
+
 async def test_conversation_is_shared_read_and_withdrawn(tab: Any, running: Any, fakes: Any) -> None:
     """By the button of its row; the link is shown once, opens what was there then, and leads to nothing at the end."""
     fakes.connectors["main"].replies = ["There are **28** days [1].", "Of later."]
