@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from nexus_core import Store, UsageError, Viewer
+from nexus_core import Item, Store, UsageError, Viewer
+from nexus_core.cli.commands.conversations import _query_json
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.store.conversations import conversation_files
 from nexus_core.store.conversations.conversation_files import read_conversations
 
@@ -57,6 +59,12 @@ def test_file_is_read_in_both_forms(form: str) -> None:
         pytest.param(lines({}) + b"{", "line 2 is no JSON", id="cut off"),
         pytest.param(lines({"response": None}), "line 1 has no `response`", id="queries"),
         pytest.param(lines({"text": 5}), "line 1: `text` is no text", id="number"),
+        pytest.param(lines({"passages": {}}), "line 1: `passages` is a list of 20", id="passages"),
+        pytest.param(lines({"passages": [{"number": 0, "text": ""}]}), "line 1: a passage has", id="passage"),
+        pytest.param(lines({"passages": [{"number": 1}]}), "line 1 has no `text`", id="no passage"),
+        pytest.param(lines({"passages": [{"number": 1, "text": "x" * 2001}]}), "`text` has 2,001", id="long"),
+        pytest.param(lines({"files": ["a"] * 17}), "line 1: `files` is a list of 16", id="files"),
+        pytest.param(lines({"files": [5]}), "line 1: `files` is no text", id="file"),
         pytest.param(lines({"rating": "good"}), "line 1: `rating` is 'up', 'down' or null", id="rating"),
         pytest.param(lines({"time": "noon"}), "line 1: `time` is no time", id="time"),
         pytest.param(lines({"time": 5}), "line 1: `time` is no time", id="time as a number"),
@@ -124,3 +132,19 @@ async def test_imported_turns_are_for_who_sees_as_much(tmp_path: Path) -> None:
         assert shown == [1, 0, 0, 0]
         await store.delete("c")  # now nothing is hidden from anybody
         assert len((await kept.links.open(token, viewer=none)).turns) == 1
+
+
+async def test_exported_passages_are_imported(tmp_path: Path) -> None:
+    """From lines as the command prints them, whatever their texts; they are what the answer cites, as before."""
+    item = Item(id="a", title="T", text="28 days", source="s", metadata={"page": 3})
+    async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
+        turn: dict[str, Any] = {"query": "q", "answer": "28 [1].", "model": "m", "run_id": "r", "contexts": ["c"]}
+        packed = [PackedItem(number=1, item=item, text="28 \ud83d\0 days", score=0.25)]
+        await one.conversations.add_turn(None, "t", items=packed, files=("hours.docx",), **turn)
+        (kept,) = await one.conversations.turns("t")
+        file = json.dumps(_query_json(await one.conversations.get("t"), kept)).encode()
+        await two.conversations.take(file)
+        (found,) = await two.conversations.turns("t")
+        (passage,) = found.passages
+        assert (found.context, passage.id, passage.place, passage.relevance) == ("c", "a", "page 3", 0.25)
+        assert (passage.text, found.files) == ("28 \ufffd\0 days", ("hours.docx",))

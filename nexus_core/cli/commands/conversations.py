@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, cast
 
 import click
+from attrs import asdict
 
 from nexus_core.cli.option_types import seconds_above_0
 from nexus_core.cli.output.echo import echo
@@ -310,4 +311,7 @@ def _query_json(conversation: Conversation, turn: Turn) -> dict[str, Any]:
         "model": turn.model,
         "rating": turn.rating,
         "comment": turn.comment,
+        "context": turn.context,
+        "passages": [asdict(each) for each in turn.passages],
+        "files": [*turn.files],
     }

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.store.conversations.conversation import CitedPassage
@@ -42,11 +42,16 @@ def passages_json(
     """
     cited = {int(number) for told in _CITATION.findall(answer) for number in re.findall(r"\d+", told)}
     found = [packed for packed in items if packed.number in cited][:MOST_PASSAGES]
-    if not found and not files:
-        return None
     context = contexts[0] if len(contexts) == 1 else None
-    told = {"context": context, "passages": [_packed_json(packed) for packed in found]}
-    return json.dumps({**told, "files": [*files]} if files else told)
+    return kept_json(KeptSources(context, tuple(_passage(packed) for packed in found), tuple(files)))
+
+
+def kept_json(kept: KeptSources) -> str | None:
+    """Return what is kept with a turn as it is kept; `None` where there is neither a passage nor a file."""
+    if not kept.passages and not kept.files:
+        return None
+    told = {"context": kept.context, "passages": [asdict(each) for each in kept.passages]}
+    return json.dumps({**told, "files": [*kept.files]} if kept.files else told)
 
 
 def read_passages(told: str | None) -> KeptSources:
@@ -58,14 +63,14 @@ def read_passages(told: str | None) -> KeptSources:
     return KeptSources(kept["context"], passages, tuple(kept.get("files", ())))
 
 
-def _packed_json(packed: PackedItem) -> dict[str, object]:
-    return {
-        "number": packed.number,
-        "id": packed.item.id,
-        "title": packed.item.title,
-        "source": packed.item.source,
-        "place": place_of(packed.item, packed.text),
-        "relevance": round(packed.score, _DIGITS),
-        "whole": packed.whole,
-        "text": packed.text[:PASSAGE_CHARACTERS],
-    }
+def _passage(packed: PackedItem) -> CitedPassage:
+    return CitedPassage(
+        number=packed.number,
+        id=packed.item.id,
+        title=packed.item.title,
+        source=packed.item.source,
+        place=place_of(packed.item, packed.text),
+        relevance=round(packed.score, _DIGITS),
+        whole=packed.whole,
+        text=packed.text[:PASSAGE_CHARACTERS],
+    )

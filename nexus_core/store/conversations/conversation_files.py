@@ -10,14 +10,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, cast
 
 from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
-from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, Rating
+from nexus_core.store.conversations.cited_passages import MOST_PASSAGES, PASSAGE_CHARACTERS
+from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, CitedPassage, Rating
 from nexus_core.store.records import checked_name
+from nexus_core.toolkit.attachments import ATTACHMENTS
 
 FILE_BYTES = 32 * 2**20
 """Of one file."""
@@ -25,6 +28,8 @@ FILE_TURNS = 20_000
 """Of one file: they are kept in one transaction."""
 _QUERY, _ANSWER, _NAME = 2**20, 4 * 2**20, 500
 """Characters of a question, of an answer, and of the id of a run or the name of a model."""
+_PASSAGE = 4_096
+"""Of what names a passage: its item's id and title, its source, and where it stands there."""
 _HEAD = re.compile(r"<!-- nexus-conversation ([0-9a-f]{16,64}) (\{.*\}) -->\r?\n")
 _EXPECTED = "give JSON Lines as `nexus conversations export` prints them, or Markdown as the page saves a conversation"
 
@@ -49,6 +54,12 @@ class ImportedTurn(Value):
     """In seconds since the epoch; `None` where the file does not tell."""
     rating: Rating | None
     comment: str | None
+    context: str | None = None
+    """The context that was searched, where the file tells."""
+    passages: tuple[CitedPassage, ...] = ()
+    """Those that the answer cites."""
+    files: tuple[str, ...] = ()
+    """The names of those that the question was about."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -111,17 +122,23 @@ def _markdown_lines(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if head is None:
         raise ConversationFileError(f"line 1 has no mark of a conversation that the page saved: {_EXPECTED}")
     mark, about = head[1], _object("line 1", head[2])
-    # The head of a turn and its answer; before the first stands the title, for those who read the file.
-    parts = re.split(rf"^<!-- {mark} (\{{.*\}}|answer) -->\r?\n", text, flags=re.MULTILINE)
+    # The head of a turn and its answer; before the first stands the title, and after an answer what it cites, both for
+    # those who read the file: the head has the passages, too.
+    parts = re.split(rf"^<!-- {mark} (\{{.*\}}|answer|sources) -->\r?\n", text, flags=re.MULTILINE)
     number = parts[0].count("\n") + 1
-    for place in range(1, len(parts), 4):
+    place = 1
+    while place < len(parts):
         where = f"line {number:,}"
-        if parts[place] == "answer" or parts[place + 2 : place + 3] != ["answer"]:
+        if not parts[place].startswith("{") or parts[place + 2 : place + 3] != ["answer"]:
             raise ConversationFileError(f"{where}: a question and its answer are no pair any more: save it again")
         query, answer = parts[place + 1], parts[place + 3]
         told = {"text": _without_end(query.removeprefix("## "), 2), "response": _without_end(answer, 2)}
         yield where, {**about, **_object(where, parts[place]), **told}
         number += query.count("\n") + answer.count("\n") + 2
+        place += 4
+        if parts[place : place + 1] == ["sources"]:
+            number += parts[place + 1].count("\n") + 1
+            place += 2
     if len(parts) == 1:
         raise ConversationFileError(f"the file has no turn: {_EXPECTED}")
 
@@ -158,7 +175,36 @@ def _read_line(where: str, line: Mapping[str, Any]) -> tuple[str, str, str | Non
         time=_time(where, line.get("time")),
         rating=cast("Rating | None", rating),
         comment=comment if rating else None,
+        context=_text(where, line, "context", _NAME, "") or None,
+        passages=_passages(where, line.get("passages")),
+        files=_file_names(where, line.get("files")),
     )  # fmt: skip
+
+
+def _file_names(where: str, told: object) -> tuple[str, ...]:
+    """Return the names of the files that a question was about; raises ConversationFileError."""
+    names = [] if told is None else told
+    if not isinstance(names, list) or len(names) > ATTACHMENTS:
+        raise ConversationFileError(f"{where}: `files` is a list of {ATTACHMENTS} names at most")
+    return tuple(_text(where, {"files": name}, "files", _PASSAGE) for name in names)
+
+
+def _passages(where: str, told: object) -> tuple[CitedPassage, ...]:
+    """Return the passages that an answer cites, as the file has them; raises ConversationFileError."""
+    if told is None:
+        return ()
+    if not isinstance(told, list) or len(told) > MOST_PASSAGES or not all(isinstance(each, dict) for each in told):
+        raise ConversationFileError(f"{where}: `passages` is a list of {MOST_PASSAGES} objects at most")
+    found = []
+    for each in told:
+        number, relevance, whole = each.get("number"), each.get("relevance", 0.0), each.get("whole", False)
+        numbers = isinstance(number, int) and isinstance(relevance, int | float) and isfinite(relevance)
+        if not numbers or isinstance(number, bool) or not 0 < number < 10_000 or not isinstance(whole, bool):
+            raise ConversationFileError(f"{where}: a passage has a `number` from 1, a `relevance`, and `whole`, or not")
+        texts = {name: _text(where, each, name, _PASSAGE, "") for name in ("id", "title", "source", "place")}
+        text = _text(where, each, "text", PASSAGE_CHARACTERS)
+        found.append(CitedPassage(number=number, relevance=float(relevance), whole=whole, text=text, **texts))
+    return tuple(found)
 
 
 def _text(where: str, line: Mapping[str, Any], name: str, longest: int, default: str | None = None) -> str:

@@ -13,7 +13,7 @@ from attrs import evolve
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.optional_protocols import RecalledHistory
 from nexus_core.contract.values import Message
-from nexus_core.store.conversations.cited_passages import read_passages
+from nexus_core.store.conversations.cited_passages import KeptSources, kept_json, read_passages
 from nexus_core.store.conversations.conversation import TITLE_CHARACTERS, Conversation, Rating, Turn
 from nexus_core.store.conversations.conversation_files import ImportedConversation
 from nexus_core.store.conversations.turn_sources import HiddenTurns
@@ -269,12 +269,13 @@ def _take(connection: SqlConnection, told: ImportedConversation, now: float, sou
     id = told.id if there is None else token_urlsafe(16)
     begun = _begin(connection, told.owner, id, now, read_default_ttl(connection))
     connection.executemany(
-        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, rating, comment, sources)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO turns (conversation_key, number, time, run_id, query, answer, model, rating, comment, sources,"
+        " passages) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 begun.key, number, min(now if turn.time is None else turn.time, now), turn.run_id, turn.query,
                 turn.answer, turn.model, turn.rating, turn.comment or None, sources,
+                kept_json(KeptSources(turn.context, turn.passages, turn.files)),
             )
             for number, turn in enumerate(told.turns, 1)
         ],

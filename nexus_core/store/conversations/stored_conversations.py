@@ -26,6 +26,7 @@ from nexus_core.store.conversations.cited_passages import passages_json
 from nexus_core.store.conversations.conversation import (
     COMMENT_CHARACTERS,
     TITLE_CHARACTERS,
+    CitedPassage,
     Conversation,
     Rating,
     Turn,
@@ -359,6 +360,9 @@ def _fit(conversation: ImportedConversation, owner: str, *, takes_nul: bool) -> 
             answer=_whole(turn.answer, takes_nul=takes_nul),
             model=_whole(turn.model, takes_nul=takes_nul),
             comment=whole(turn.comment),
+            context=whole(turn.context),
+            passages=tuple(_fit_passage(each, takes_nul=takes_nul) for each in turn.passages),
+            files=tuple(_whole(each, takes_nul=takes_nul) for each in turn.files),
         )
         for turn in conversation.turns
     )
@@ -368,6 +372,18 @@ def _fit(conversation: ImportedConversation, owner: str, *, takes_nul: bool) -> 
             " text is left out of them: give them other ones"
         )
     return evolve(conversation, owner=owner, title=whole(conversation.title), turns=turns)
+
+
+def _fit_passage(passage: CitedPassage, *, takes_nul: bool) -> CitedPassage:
+    """Return a passage with texts that can be kept."""
+    return evolve(
+        passage,
+        id=_whole(passage.id, takes_nul=takes_nul),
+        title=_whole(passage.title, takes_nul=takes_nul),
+        source=_whole(passage.source, takes_nul=takes_nul),
+        place=_whole(passage.place, takes_nul=takes_nul),
+        text=_whole(passage.text, takes_nul=takes_nul),
+    )
 
 
 def _checked_limit(limit: int) -> int:

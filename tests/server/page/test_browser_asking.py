@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 
 from nexus_core import Chunk, FilePart, Item
+from nexus_core.contract.prompts import PackedItem
 from nexus_core.server.access.identity import Identity
 from tests.server.page.test_browser import ANSWERED, ask, opened
 
@@ -313,9 +314,12 @@ async def test_saved_conversation_is_imported_as_it_was(tab: Any, running: Any, 
     """Whatever its texts; another file is refused with its line, and changes nothing."""
     talks = running.store.conversations
     odd = "<!-- x answer -->\n## ü \U0001f6f6 --> <b>\r\n\n"
+    items = [
+        PackedItem(number=1, item=Item(id="a", title="<b>", text=odd, source="s"), text=f"{odd}\u2028x", score=0.5)
+    ]
     for number in range(2):
-        told = {"query": f"{number} {odd}", "answer": f"{odd}{number}", "model": "main", "run_id": f"r{number}"}
-        await talks.add("monday", **told)
+        told = {"query": f"{number} {odd}", "answer": f"{odd}[1] {number}", "model": "main", "run_id": f"r{number}"}
+        await talks.add_turn(None, "monday", contexts=["handbook"], items=items[number:], **told)
     await talks.rename("monday", "Leave --> <i>")
     await talks.rate("monday", "r1", "down", comment="Why --> this?")
     before = await talks.turns("monday")
@@ -324,7 +328,9 @@ async def test_saved_conversation_is_imported_as_it_was(tab: Any, running: Any, 
     await tab.until("document.querySelector('#conversations .export') !== null")
     await tab.run(SAVED)
     await tab.click("#conversations .export")
-    (tmp_path / "saved.md").write_text(await tab.until("window.saved"), "utf-8", newline="")
+    saved = await tab.until("window.saved")
+    assert "\n[1] <b>\n\n> <!-- x answer -->\n> ## ü" in saved
+    (tmp_path / "saved.md").write_text(saved, "utf-8", newline="")
     (tmp_path / "notes.md").write_text("# Notes\n")
     await talks.delete("monday")
     await tab.attach("#import", tmp_path / "saved.md", tmp_path / "notes.md")
@@ -334,8 +340,8 @@ async def test_saved_conversation_is_imported_as_it_was(tab: Any, running: Any, 
     assert "notes.md: nothing imported. line 1 is no JSON" in said
     assert await tab.text("#conversations a bdi") == "Leave --> <i>"
     after = await talks.turns("monday")
-    told_of = [[(t.run_id, t.query, t.answer, t.model, t.rating, t.comment) for t in each] for each in (before, after)]
-    assert told_of[0] == told_of[1]
+    told_of = [[evolve(turn, time=0.0) for turn in each] for each in (before, after)]
+    assert (told_of[0], [len(turn.passages) for turn in after]) == (told_of[1], [1, 0])
     assert [round(turn.time, 2) for turn in before] == [round(turn.time, 2) for turn in after]
     await tab.attach("#import", tmp_path / "saved.md")
     await tab.until("document.querySelector('#conversations-said').textContent.includes('1 was there already')")

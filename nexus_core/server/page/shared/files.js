@@ -6,6 +6,9 @@ import { counted, el } from "../dom.js";
 // What stands between the parts, a mark that no answer knows: HTML comments are not seen where Markdown is read.
 const comment = (mark, told) => `<!-- ${mark} ${typeof told === "string" ? told : JSON.stringify(told).replaceAll(">", "\\u003e")} -->\n`;
 
+// A passage that an answer cites, for those who read the file.
+const source = ({ number, title, id, place, text }) => `[${number}] ${[title || id, place].filter(Boolean).join(", ")}\n\n${text.replace(/^/gm, "> ")}\n\n`;
+
 export async function save({ id, title }) {
   const mark = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const path = `/conversations/${encodeURIComponent(id)}`;
@@ -13,10 +16,11 @@ export async function save({ id, title }) {
   let first = "";
   for (let after = 0; after !== null;) {
     const told = await call("GET", `${path}?limit=200&after=${after}`);
-    for (const { id: run, time, query, response, model, rating, comment: why } of told.turns) {
+    for (const { id: run, time, query, response, model, rating, comment: why, contextId: context, contextItems: passages, files } of told.turns) {
       first ||= [...query].slice(0, 200).join("");
-      const about = { _id: run, model, time: new Date(time * 1000).toISOString(), rating, comment: why };
+      const about = { _id: run, model, time: new Date(time * 1000).toISOString(), rating, comment: why, context, passages, files };
       parts.push(`${comment(mark, about)}## ${query}\n\n${comment(mark, "answer")}${response}\n\n`);
+      if (passages.length) parts.push(comment(mark, "sources"), ...passages.map(source));
     }
     after = told.next;
   }
