@@ -230,7 +230,7 @@ class StoreView:
 
     async def share_link(self, id: str, owner: str) -> ShareLink | None:
         """Return the link to a conversation, if there is one; raises UsageError where there is no conversation."""
-        return await self._store.conversations.links.get(id, owner=owner)
+        return await self._store.conversations.links.get(id, owner=owner, viewer=self._viewer)
 
     async def share(self, id: str, owner: str, ttl_s: float | None) -> tuple[ShareLink, str]:
         """Make a link to a conversation as it is now, and return it with its token; raises UsageError."""

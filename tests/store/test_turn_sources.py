@@ -152,6 +152,23 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
             await kept.show_version("t", "1", viewer=none)
 
 
+async def test_a_narrow_key_is_told_of_a_link_what_it_sees(tmp_path: Path) -> None:
+    """As many turns as it reads itself, whoever has made the link."""
+    async with Store(tmp_path) as store:
+        await store.create("c")
+        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
+        await store.add("c", [secret, plain])
+        kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
+        turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
+        for run, item in (("1", plain), ("2", secret)):
+            await kept.add_turn(seen, "t", run_id=run, items=packed(item), **turn)
+        for maker in (seen, none):
+            made, _ = await kept.links.make("t", viewer=maker)
+            links = [await kept.links.get("t", viewer=viewer) for viewer in (None, seen, none)]
+            assert [link and (link.turns, link.title) for link in links] == [(2, "q"), (2, "q"), (1, "")]
+            assert made.turns == (2 if maker is seen else 1)
+
+
 async def test_what_a_prompt_held_is_what_its_run_has_read(tmp_path: Path) -> None:
     """Whatever is withdrawn, asked or deleted while it goes on: the turn is hidden with it, by a link as well."""
     async with Store(tmp_path) as store:

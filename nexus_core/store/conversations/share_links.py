@@ -41,7 +41,7 @@ class ShareLink(Value):
     title: str
     """Of the conversation when it was made."""
     turns: int
-    """The number of the last turn that it shows."""
+    """How many turns it shows, as far as whoever is told of it sees them."""
     created: float
     expires: float | None
     """`None` is never: it ends with the conversation, or when it is withdrawn."""
@@ -79,11 +79,17 @@ class StoredShareLinks:
         if not seen.turns:
             raise UsageError(f"the conversation {id!r} has no turn yet: ask something in it, then share it")
         life = checked_ttl(ttl_s)
-        return await self._threads.write(_make, owner, id, self._clock(), seen.title, _digest(token), life), token
+        link = await self._threads.write(_make, owner, id, self._clock(), seen.title, _digest(token), life)
+        unseen = await self._threads.read(rows.find_hidden, owner, id, self._clock(), hidden)
+        return _told(link, unseen), token
 
-    async def get(self, id: str, *, owner: str = "") -> ShareLink | None:
-        """Return the link to a conversation that holds, if there is one; UsageError where there is no conversation."""
-        return await self._threads.read(_get, owner, id, self._clock())
+    async def get(self, id: str, *, owner: str = "", viewer: Viewer | None = None) -> ShareLink | None:
+        """Return the link to a conversation that holds, if there is one; UsageError where there is no conversation.
+
+        A viewer is told as many turns as they see of it themselves, and no title that may tell of others.
+        """
+        hidden = self._hidden(viewer, by_link=False)
+        return await self._threads.read(_get, owner, id, self._clock(), hidden)
 
     async def withdraw(self, id: str, *, owner: str = "") -> bool:
         """End the link to a conversation at once, and return whether there was one; UsageError as `get` does."""
@@ -127,13 +133,23 @@ def _make(
     return link
 
 
-def _get(connection: SqlConnection, owner: str, id: str, now: float) -> ShareLink | None:
+def _get(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hidden | None) -> ShareLink | None:
+    key = rows.get_seen(connection, owner, id, now, None).key
     row = connection.execute(
         "SELECT title, turns, created, expires FROM share_links WHERE conversation_key = ?"
         " AND (expires IS NULL OR expires > ?)",
-        (rows.get_seen(connection, owner, id, now, None).key, now),
+        (key, now),
     ).fetchone()
-    return None if row is None else ShareLink(title=row[0], turns=row[1], created=row[2], expires=row[3])
+    if row is None:
+        return None
+    unseen = HiddenTurns() if hidden is None else hidden(connection, key)
+    return _told(ShareLink(title=row[0], turns=row[1], created=row[2], expires=row[3]), unseen)
+
+
+def _told(link: ShareLink, unseen: HiddenTurns) -> ShareLink:
+    """Return a link as somebody is told of it from whom some turns are hidden."""
+    turns = link.turns - sum(number <= link.turns for number in unseen.numbers)
+    return evolve(link, turns=turns, title="" if unseen else link.title)
 
 
 def _withdraw(connection: SqlConnection, owner: str, id: str, now: float) -> bool:
