@@ -93,6 +93,22 @@ async def test_who_is_bound_to_tags_lists_documents_whose_items_all_have_one(run
     assert skipped["skipped"] == []
 
 
+async def test_nobody_reads_the_name_of_a_document_of_which_they_read_nothing(running: Running) -> None:
+    """Also of one that is empty but for who may see it: it is listed and counted for who sees everything alone."""
+    for name, text in (("plan.md", b"---\nreaders: [group:hr]\n---\n"), ("travel.md", TRAVEL)):
+        assert (await send(running, name, text))[0] == 200
+    some = (("it", ()), ("hr", ["group:hr"]))
+    keys = [await ApiKeys(running.store).new(name, ("read",), groups=groups) for name, groups in some]
+    _, admin = await ApiKeys(running.store).new("admin", ("admin",))
+    for _, key in keys:
+        headers = {"X-Api-Key": key}
+        _, listed = await running.call("GET", DOCUMENTS, headers=headers)
+        assert [each["name"] for each in listed["documents"]] == ["travel.md"]
+        assert (await running.call("GET", "/api/contexts/handbook", headers=headers))[1]["documents"]["count"] == 1
+    _, listed = await running.call("GET", DOCUMENTS, headers={"X-Api-Key": admin})
+    assert [each["name"] for each in listed["documents"]] == ["plan.md", "travel.md"]
+
+
 async def fetched(store: Store, viewer: Viewer) -> int:
     """Return how many rows are fetched where a viewer lists documents."""
     connection, rows = store._threads.opened().connection, []

@@ -34,6 +34,8 @@ _ALL_TAGGED = (
 )
 """Of documents all of whose items, and there is one at least, have one of some tags: by indexes alone, and no row of
 what is hidden is fetched."""
+_NOT_EMPTY = " AND (skipped <> '' OR EXISTS (SELECT 1 FROM items WHERE items.document_id = documents.id))"
+"""Of documents that were read, those with an item: who may see one without any is kept with none."""
 _OF_DOCUMENTS = "FROM items WHERE document_id IN (SELECT value FROM json_each(?) AS numbers)"
 
 
@@ -65,7 +67,7 @@ def documents_of(
 ) -> tuple[StoredDocument, ...]:
     """Return what the items of a context were read from, and what was skipped, by name.
 
-    A viewer is shown those of which they may see all items; who is bound to tags only what was read.
+    A viewer is shown those of which they may see all items, and there is one; who is bound to tags only what was read.
     """
     seen, values = _seen(connection, context, viewer)
     found = connection.execute(
@@ -125,7 +127,7 @@ def _seen(connection: SqlConnection, context: Context, viewer: Viewer | None) ->
     )
     values: tuple[Any, ...] = (context.id, json.dumps(seen_grants(connection, viewer)))
     if viewer.tags is None:
-        return seen, values
+        return seen + _NOT_EMPTY, values
     tags = json.dumps(sorted(viewer.tags))
     return seen + _ALL_TAGGED, (*values, tags, context.id, tags)
 
