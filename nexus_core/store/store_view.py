@@ -137,13 +137,18 @@ class StoreView:
         return await self._store.documents(name, viewer=self._viewer)
 
     async def page_of_documents(
-        self, name: str, *, among: Among = "read", after: str = "", limit: int = 100
+        self, name: str, *, among: Among = "read", after: str = "", limit: int = 100, words: str = ""
     ) -> tuple[ListedDocument, ...]:
-        """Return the next documents after a name, by name, each with the figures of its items."""
+        """Return the next documents after a name, by name, each with the figures of its items.
+
+        With words, those whose names have them as they are, in any case.
+        """
 
         def read_page(connection: SqlConnection) -> tuple[ListedDocument, ...]:
             context = find(connection, name, self._viewer)
-            return page_of_documents(connection, context, self._viewer, among=among, after=after, limit=limit)
+            return page_of_documents(
+                connection, context, self._viewer, among=among, after=after, limit=limit, words=words
+            )
 
         return await self._store.read(read_page)
 

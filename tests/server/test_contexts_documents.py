@@ -298,6 +298,22 @@ async def test_skipped_files_are_listed_apart_with_their_reasons(running: Runnin
     assert {each["origin"] for each in first["skipped"]} == {str(folder)}  # this machine's own client is its operator
 
 
+async def test_documents_are_found_by_their_names(running: Running) -> None:
+    """As they are, in any case, page by page, and no others than are listed."""
+    for name in ("Ärzte_1.md", "a%b.md", "travel-2.MD", "ärzte.md", "örzte.md"):
+        await send(running, name, TRAVEL)
+    for words, names in (
+        ("ÄRZTE", ["Ärzte_1.md", "ärzte.md"]), ("_", ["Ärzte_1.md"]), ("%B", ["a%b.md"]), ("none", []), ("a\0", []),
+        (" .md ", ["a%b.md", "travel-2.MD", "Ärzte_1.md", "ärzte.md", "örzte.md"]),
+    ):  # fmt: skip
+        _, told = await running.call("GET", DOCUMENTS, params={"search": words})
+        assert sorted(each["name"] for each in told["documents"]) == sorted(names), words
+    _, first = await running.call("GET", DOCUMENTS, params={"search": "ärzte", "limit": 1})
+    _, last = await running.call("GET", DOCUMENTS, params={"search": "ärzte", "limit": 1, "after": first["next"]})
+    pages = [[each["name"] for each in page["documents"]] for page in (first, last)]
+    assert (pages, last["next"]) == ([["Ärzte_1.md"], ["ärzte.md"]], None)
+
+
 async def test_documents_tell_their_items_their_state_and_what_is_missing(running: Running) -> None:
     """Ready, still without some vectors, or not as it should be; and the context how many of which there are."""
     broken = b"<p>Rooms are booked ahead.</p><script>var never = 'closed'"

@@ -84,7 +84,8 @@ class UploadsApi:
             "after": text(NAME, description="Where the next page begins: `next` of the page before."),
         }
         only = text(description="Only documents that have problems or remarks.", enum=["remarked"])
-        self._page = Parameters({**page, "only": only})
+        search = text(200, description="What their names have, as it is, in large or small letters.")
+        self._page = Parameters({**page, "only": only, "search": search})
         self._skipped_page = Parameters(page)
         self._asked = Parameters(
             {
@@ -284,7 +285,12 @@ async def _page_of(
 ) -> tuple[Sequence[ListedDocument], str | None]:
     """Return the next documents, and where the page after them begins, if there is one."""
     limit = asked.get("limit", 100)
-    found = await view.page_of_documents(context, among=among, after=asked.get("after", ""), limit=limit + 1)
+    words = asked.get("search", "").strip()
+    if "\0" in words:  # which no name has
+        return (), None
+    found = await view.page_of_documents(
+        context, among=among, after=asked.get("after", ""), limit=limit + 1, words=words
+    )
     page = found[:limit]
     return page, page[-1].document.name if len(found) > limit else None
 

@@ -16,7 +16,7 @@ from nexus_core.contract.values import Value
 from nexus_core.store.conversations.conversation import Conversation
 from nexus_core.store.conversations.conversation_rows import Hidden, as_seen, list_rows
 from nexus_core.store.conversations.turn_sources import HiddenTurns
-from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.database.sql import SqlConnection, like_pattern
 
 LOOKED_AT = 200
 """Conversations of one search."""
@@ -87,18 +87,11 @@ def search(
 
 def _find_candidates(connection: SqlConnection, keys: Sequence[int], words: str) -> Mapping[int, Sequence[int]]:
     """Return the numbers of the turns that may have the words, by the key of their conversation."""
-    like = f"%{''.join(map(_like, words))}%"
+    like = like_pattern(words)
     found: dict[int, list[int]] = {}
     for key, number in connection.execute(_CANDIDATES, (json.dumps(keys), like, like)):
         found.setdefault(key, []).append(number)
     return found
-
-
-def _like(letter: str) -> str:
-    """Return the pattern of LIKE for a letter: any letter for one whose other case the databases do not know."""
-    if letter.isascii():
-        return f"\\{letter}" if letter in "\\%_" else letter.lower()
-    return letter if letter.lower() == letter.upper() else "_"
 
 
 def _match(

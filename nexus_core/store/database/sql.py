@@ -36,6 +36,20 @@ DEFER_FOREIGN_KEYS = "PRAGMA defer_foreign_keys = ON"
 """Lets foreign keys hold at the end of the transaction only, for who moves rows in parts."""
 
 
+def like_pattern(words: str) -> str:
+    r"""Return the pattern with which `lower(...) LIKE ? ESCAPE '\'` finds all texts that have words in any case.
+
+    It finds a few more: the databases know the other case of letters of ASCII alone, and any one stands for the rest.
+    """
+
+    def like(letter: str) -> str:
+        if letter.isascii():
+            return f"\\{letter}" if letter in "\\%_" else letter.lower()
+        return letter if letter.lower() == letter.upper() else "_"
+
+    return f"%{''.join(map(like, words))}%"
+
+
 class Cursor(Protocol):
     """The result of a statement."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from attrs import frozen
 
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Value
-from nexus_core.store.database.sql import SqlConnection
+from nexus_core.store.database.sql import SqlConnection, like_pattern
 from nexus_core.store.items.grants import seen_grants
 from nexus_core.store.records import Context, StoredDocument
 from nexus_core.store.vectors.vector_model import known_model
@@ -89,13 +90,32 @@ def documents_named(
 
 
 def page_of_documents(
-    connection: SqlConnection, context: Context, viewer: Viewer | None, *, among: Among, after: str, limit: int
+    connection: SqlConnection,
+    context: Context,
+    viewer: Viewer | None,
+    *,
+    among: Among,
+    after: str,
+    limit: int,
+    words: str = "",
 ) -> tuple[ListedDocument, ...]:
-    """Return the next documents after a name, by name, each with its figures: only the items of these are counted."""
+    """Return the next documents after a name, by name, each with its figures: only the items of these are counted.
+
+    With words, those whose names have them as they are, in any case.
+    """
     seen, values = _seen(connection, context, viewer)
-    rows = connection.execute(
-        f"{_DOCUMENT}{seen} AND name > ?{_CONDITIONS[among]} ORDER BY name LIMIT ?", (*values, after, limit)
-    ).fetchall()
+    named = re.compile(re.escape(words), re.IGNORECASE)
+    like, more = (r" AND lower(name) LIKE ? ESCAPE '\'", (like_pattern(words),)) if words else ("", ())
+    rows: list[Sequence[Any]] = []
+    part: list[Sequence[Any]] | None = None
+    while len(rows) < limit and (part is None or len(part) == limit):
+        part = connection.execute(
+            f"{_DOCUMENT}{seen} AND name > ?{like}{_CONDITIONS[among]} ORDER BY name LIMIT ?",
+            (*values, after, *more, limit),
+        ).fetchall()
+        after = part[-1][1] if part else after
+        rows += [row for row in part if named.search(row[1])]
+    del rows[limit:]
     told = json.dumps([row[0] for row in rows])
     items = dict(
         connection.execute(f"SELECT document_id, count(*) {_OF_DOCUMENTS} GROUP BY document_id", (told,)).fetchall()

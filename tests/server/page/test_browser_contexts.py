@@ -323,6 +323,19 @@ async def test_address_of_what_is_not_there_is_told(tab: Any, running: Any) -> N
     assert await tab.run("document.querySelectorAll('#items li').length") == 3
 
 
+async def test_documents_are_found_by_name(tab: Any, running: Any) -> None:
+    """On the server, for there may be more of them than are shown."""
+    for number in range(103):
+        await running.call("POST", f"/api/contexts/handbook/documents?name={number:03}.txt", data=b"Parking is free.")
+    await tab.go(running.origin + "/#contexts/handbook/documents")
+    await tab.until("document.querySelector('#documents-title').textContent === '100 documents, and more'")
+    for words, title in (("102.T", "1 document"), ("none", "No document has this in its name")):
+        await tab.run("document.querySelector('#document-words').select()")
+        await tab.write("#document-words", words)
+        await tab.until(f"document.querySelector('#documents-title').textContent === '{title}'")
+    assert await tab.run("document.querySelectorAll('#documents li').length") == 0
+
+
 async def test_skipped_files_stand_apart_with_their_reasons(tab: Any, running: Any, tmp_path: Path) -> None:
     """Below the documents, and not among them; of one that was sent it is told what to do, until it is forgotten."""
     (tmp_path / "docs").mkdir()

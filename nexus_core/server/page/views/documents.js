@@ -5,19 +5,25 @@ import { sure } from "../dialogs.js";
 import { $, alone, counted, el, figure, joined, problem, route, size, trying } from "../dom.js";
 import { Paged } from "../paged.js";
 
+const PAUSE_MS = 250; // After the last letter of a name that is searched.
 const AT_ONCE = 3; // Remarks of a document that are seen without a click.
 
 let context = "";
 let list;
 let skipped;
 let changed = () => {};
+let pause = 0;
 
 export function begin(onChange) {
   changed = onChange;
   $("files").addEventListener("change", () => { take([...$("files").files]); $("files").value = ""; });
   $("only-remarked").addEventListener("change", () => list.show());
+  $("document-words").addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(() => list.show(), PAUSE_MS);
+  });
   list = new Paged("documents", async (after) => {
-    const { documents, next } = await call("GET", path(context, `?limit=100${after}${$("only-remarked").checked ? "&only=remarked" : ""}`));
+    const { documents, next } = await call("GET", path(context, `?limit=100${after}${$("only-remarked").checked ? "&only=remarked" : ""}${words() && `&search=${encodeURIComponent(words())}`}`));
     return { next, rows: () => documents.map(row), drawn: count };
   });
   skipped = new Paged("skipped", async (after) => {
@@ -36,6 +42,7 @@ export async function show(name) {
   if (context !== name) {
     $("uploads").replaceChildren();
     $("only-remarked").checked = false;
+    $("document-words").value = "";
   }
   context = name;
   await Promise.all([list.show(), skipped.show()]);
@@ -49,9 +56,11 @@ export function offer(remarked) {
 
 const path = (name, rest = "") => `/contexts/${encodeURIComponent(name)}/documents${rest}`;
 
+const words = () => $("document-words").value.trim();
+
 function count() {
   const found = $("documents").children.length;
-  $("documents-title").textContent = found ? `${counted(found, "document")}${list.next === null ? "" : ", and more"}` : "No documents yet";
+  $("documents-title").textContent = found ? `${counted(found, "document")}${list.next === null ? "" : ", and more"}` : words() ? "No document has this in its name" : "No documents yet";
 }
 
 function countSkipped() {
