@@ -263,6 +263,9 @@ async def test_conversations_are_found_and_saved(tab: Any, running: Any) -> None
         await tab.write("#conversation-words", words)
         await tab.until(f"{shown} === {json.dumps(title)}")
         assert await tab.text("#conversations .excerpt") == excerpt
+        for dark in (False, True):
+            await tab.size(1440, 900, dark=dark)
+            assert await tab.faint_texts() == []
     assert await tab.text("#conversations .excerpt mark") == ""
     await tab.run(SAVED)
     await tab.click("#conversations .export")
