@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { Citations, cited } from "./citations.js";
-import { $, alone, el, problem } from "./dom.js";
+import { $, alone, counted, el, problem } from "./dom.js";
 import { drawn, Growing } from "./growing.js";
 import { copied } from "./markdown.js";
 import { openPassage } from "./passages.js";
@@ -13,15 +13,18 @@ const EARLY = 6; // Sources that are shown before the answer.
 export class Turn {
   // `again`, `edit` and `step` take the turn, where it can be asked; `place` is where it is kept, once it is. It is one of
   // `versions`, and stands where the turn `instead` stood, else at the end, or nowhere yet where it `isApart`.
-  constructor(query, { again, edit, step, contextId = "", passages = [], files = [], place = null, rating = null, comment = null, version = 1, versions = version, instead = null, isApart = false }) {
+  constructor(query, { again, edit, step, contextId = "", passages = [], files = [], sent = [], isAlone = false, place = null, rating = null, comment = null, version = 1, versions = version, instead = null, isApart = false }) {
     Object.assign(this, { query, again, step, place, rating, comment, version, versions });
+    this.isAlone = isAlone; // It was asked without a context.
+    this.sent = sent.filter(({ file }) => files.includes(file.name)); // While the page is open.
+    this.lost = files.filter((name) => !sent.some(({ file }) => file.name === name));
     this.citations = new Citations((passage, words) => openPassage(passage, contextId, words), passages);
     this.state = el("div", { class: "state hint", role: "status" });
     this.body = el("div");
     this.foot = el("div", { class: "foot" });
     this.node = el("article", { class: "answer", "aria-label": "Answer" }, this.state, this.body, this.foot);
     const change = edit ? el("button", { type: "button", class: "quiet small edit", onclick: () => edit(this) }, "Edit") : null;
-    const names = files.length ? el("div", { class: "hint" }, files.join(", ")) : null;
+    const names = files.length ? el("ul", { class: "chips files", "aria-label": "Files" }, ...files.map((name) => el("li", { class: "chip" }, alone(name))), el("li", { class: "hint" }, "asked about once")) : null;
     this.asked = el("div", { class: "turn" }, el("div", { class: "asked", dir: "auto" }, query), names, change);
     this.open = (passage, words) => openPassage(passage, contextId, words);
     if (instead?.isSeen) instead.give(this.asked, this.node);
@@ -76,7 +79,7 @@ export class Turn {
     this.says();
     this.citations.know(end.metadata.contextItems);
     await this.growing.stop();
-    this.#end(text, called(end.tools), made("How this was made", () => picture(end, this.open)));
+    this.#end(text, called(end.tools), leftOut(end.documents), made("How this was made", () => picture(end, this.open)));
   }
 
   async fail(error, isStopped) {
@@ -93,9 +96,9 @@ export class Turn {
   #end(text, ...more) {
     const copy = el("button", { type: "button", class: "quiet small copy", onclick: async () => $("said").replaceChildren(await copied(copy, text)) }, "Copy");
     const again = this.again ? el("button", { type: "button", class: "quiet small again", onclick: () => this.again(this) }, "Ask again") : "";
-    const [tools, how] = more;
+    const [tools, left, how] = more;
     const [thumbs, why] = this.place ? this.#thumbs() : [[], null];
-    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, ...this.#steps(), copy, again, ...thumbs, tools ?? ""), why, how].filter(Boolean));
+    this.foot.replaceChildren(...[this.#sources(text), el("div", { class: "row" }, ...this.#steps(), copy, again, ...thumbs, tools ?? ""), why, left, how].filter(Boolean));
   }
 
   // To what was answered before and after.
@@ -174,6 +177,14 @@ function thumb() {
 function called(tools) {
   const rows = tools?.map(({ name, outcome, items }) => `${name}: ${outcome}, ${items} item${items === 1 ? "" : "s"}`);
   return rows ? el("span", { class: "hint" }, `Tools called: ${rows.join("; ")}`) : null;
+}
+
+// What of the files of a question the model has not had.
+function leftOut(documents = []) {
+  const lines = documents.map(({ name, items, sent, whole, remarks }) => [name, [
+    sent < items ? `${sent} of ${counted(items, "section")} went to the model` : whole < sent ? "it went to the model in part" : "", ...remarks,
+  ].filter(Boolean)]).filter(([, said]) => said.length);
+  return lines.length ? el("ul", { class: "hint left", "aria-label": "What was left out of files" }, ...lines.map(([name, said]) => el("li", {}, alone(name), ": ", alone(said.join("; "))))) : null;
 }
 
 // Drawn when it is looked at.

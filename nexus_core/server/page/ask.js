@@ -4,13 +4,15 @@ import { ask, call } from "./api.js";
 import { Turn } from "./answer.js";
 import { Approvals } from "./approvals.js";
 import * as attached from "./attached.js";
-import { asking, choose, chosen, examples, found, isStored, load, offerRest, remember, searching } from "./choices.js";
+import { asking, choose, chosen, examples, found, isStored, load, offerAlone, offerRest, remember, searching } from "./choices.js";
 import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
 import { pause, Slice } from "./growing.js";
 import { load as loadMarkdown } from "./markdown.js";
 import { may } from "./session.js";
+
+const NONE = "-"; // In an address: no context.
 
 let conversation = null; // Its id, from its first question on.
 let kept = false; // Whether the server knows it: it has a whole answer.
@@ -36,7 +38,7 @@ export function begin() {
   $("fresh").addEventListener("click", fresh);
   $("pipeline").addEventListener("change", () => { offerRest(); renew(); address(); });
   $("context").addEventListener("change", () => { offerRest(); renew(); address(); });
-  attached.begin(() => (isStored() && may("admin") ? chosen().contextId : ""));
+  attached.begin(() => (isStored() && may("admin") ? chosen().contextId : ""), offerAlone);
   const idle = window.requestIdleCallback ?? setTimeout;
   idle(() => loadMarkdown().catch(() => {}));
   renew();
@@ -52,7 +54,7 @@ function fresh() {
 export async function show([pipeline, context, id]) {
   try {
     await load();
-    const missing = choose(pipeline, context);
+    const missing = choose(pipeline, context === NONE ? "" : context);
     if (missing) $("about").prepend(el("p", { class: "problem" }, missing));
     if (id && id !== conversation) await resume(id);
     else if (!id && pipeline && kept) renew();
@@ -67,7 +69,7 @@ export async function show([pipeline, context, id]) {
 function address() {
   if ($("view-ask").hidden) return;
   const { pipeline, contextId } = chosen();
-  if (pipeline) history.replaceState(null, "", route("ask", pipeline, ...(kept ? [contextId, conversation] : [contextId].filter(Boolean))));
+  if (pipeline) history.replaceState(null, "", route("ask", ...[pipeline, contextId || (kept ? NONE : ""), kept ? conversation : ""].filter(Boolean)));
 }
 
 function renew() {
@@ -81,16 +83,23 @@ function renew() {
 
 const acts = { again: (turn) => send(turn), edit, step };
 
-// Puts the question of a turn into the field, whose answer takes its place.
+// Puts the question of a turn into the field, with its files as far as they are here; the answer takes its place.
 function edit(turn) {
+  leave();
   edited = turn;
   $("editing").hidden = !turn.place;
+  attached.restore(turn.sent);
+  if (turn.lost.length) $("gone").replaceChildren(`Add again what it was asked about, which is kept nowhere: ${turn.lost.join(", ")}. `);
   $("query").value = turn.query;
   $("query").focus();
 }
 
 function leave() {
-  if (edited) $("query").value = "";
+  if (edited) {
+    $("query").value = "";
+    attached.take();
+    $("gone").replaceChildren();
+  }
   edited = null;
   $("editing").hidden = true;
 }
@@ -107,7 +116,7 @@ async function step(turn, by) {
     if (!turn.isSeen) return;
     leave();
     turn.cut();
-    const shown = told(id, versions[at], { instead: turn });
+    const shown = told(id, versions[at], { instead: turn, sent: turn.sent });
     await shown.show(versions[at].response);
     for (let after = versions[at].number; after !== null;) {
       const page = await call("GET", `${path}?limit=200&after=${after}`);
@@ -126,8 +135,8 @@ async function step(turn, by) {
 }
 
 // A turn as the server tells it.
-const told = (conversationId, { id, query, contextId, contextItems: passages, rating, comment, version, versions }, more = {}) =>
-  new Turn(query, { ...acts, contextId: contextId ?? "", passages, rating, comment, place: [conversationId, id], version, versions, ...more });
+const told = (conversationId, { id, query, contextId, contextItems: passages, files, rating, comment, version, versions }, more = {}) =>
+  new Turn(query, { ...acts, contextId: contextId ?? "", passages, files, rating, comment, place: [conversationId, id], version, versions, ...more });
 
 // Shows the newest turn, and then what was before it.
 async function resume(id) {
@@ -187,17 +196,24 @@ async function send(again) {
   const query = (again?.query ?? $("query").value).trim();
   if (!query || running) return;
   const { options, ...where } = chosen();
-  if (!where.contextId) {
+  if (again?.lost.length) {
+    again.says(el("p", { class: "problem" }, `Choose Edit and add again what it was asked about, which is kept nowhere: ${again.lost.join(", ")}.`));
+    return;
+  }
+  const sent = again === undefined ? attached.take() : again.sent;
+  if (again?.isAlone || (!where.contextId && attached.areRead(sent))) delete where.contextId;
+  else if (!where.contextId) {
+    if (again === undefined) attached.restore(sent);
     $($("context").options.length ? "context" : "query").focus();
     $("said").replaceChildren($("about").textContent);
     return;
   }
-  remember();
+  if (where.contextId) remember();
   conversation ??= newId();
   const controller = (running = new AbortController());
   const old = again ?? edited;
   const rest = old?.place ? old.cut() : []; // What followed it is kept with it, and comes back with it.
-  const turn = new Turn(query, { ...acts, instead: old, version: old?.place ? old.versions + 1 : 1, contextId: isStored() ? where.contextId : "", files: again === undefined ? attached.names() : [] });
+  const turn = new Turn(query, { ...acts, instead: old, version: old?.place ? old.versions + 1 : 1, contextId: isStored() ? where.contextId ?? "" : "", files: sent.map(({ file }) => file.name), sent, isAlone: !where.contextId });
   if (again === undefined) {
     leave();
     $("query").value = "";
@@ -208,10 +224,8 @@ async function send(again) {
   const approvals = new Approvals();
   turn.asked.scrollIntoView({ block: "start" });
   try {
-    const attachments = again === undefined ? await attached.taken() : [];
     const progress = { stream: true, approveTools: true, includeTrace: true, includeProgress: true };
-    const body = { ...where, query, options: { ...options, ...progress, conversationId: conversation } };
-    if (attachments.length) body.attachments = attachments;
+    const body = { ...where, query, ...await attached.fields(sent), options: { ...options, ...progress, conversationId: conversation } };
     if (old?.place) body.options.replaces = old.place[1];
     for await (const event of ask(body, controller.signal)) {
       tell(turn, event);
@@ -223,7 +237,7 @@ async function send(again) {
     await turn.finish();
     if (turn.isSeen) kept = conversation === end.conversationId;
   } catch (error) {
-    await failed(turn, error, again ? "" : query, old, rest);
+    await failed(turn, error, again ? "" : query, old, rest, sent);
   } finally {
     approvals.close();
     if (running === controller) {
@@ -253,7 +267,7 @@ function busy(is) {
 }
 
 // The old answer is there still.
-async function failed(turn, error, query, old, rest) {
+async function failed(turn, error, query, old, rest, sent) {
   const isStopped = error.name === "AbortError";
   await turn.fail(error, isStopped);
   if (!turn.isSeen) return;
@@ -265,6 +279,8 @@ async function failed(turn, error, query, old, rest) {
   if (query && !$("query").value) {
     if (old?.place) edit(old);
     $("query").value = query;
+    attached.take();
+    attached.restore(sent, error.status === 422 ? error.message : "");
   }
   $("said").replaceChildren(isStopped ? "Stopped." : error.message);
 }

@@ -10,6 +10,8 @@ const EXAMPLES = [(title) => `What does “${title}” say?`, (title) => `Sum up
 let pipelines = [];
 let contexts = [];
 let models = [];
+let mayLack = false; // Whether no context need be chosen.
+let context = ""; // The last one that was.
 
 export async function load() {
   // One after the other: without a key the first alone fails.
@@ -40,9 +42,12 @@ export function offerRest() {
   const takes = pipeline.takesContext;
   // Of several none is chosen but the one that was asked last: nobody asks another by accident.
   const names = contexts.map(({ name }) => [name, name]);
-  const wanted = [$("context").value, localStorage.getItem(choice("context"))].find((each) => contexts.some(({ name }) => name === each));
-  if (names.length > 1 && !wanted) names.unshift(["", "Choose a context"]);
-  offer("context", takes ? names : [[pipeline.name, "its own"]], wanted);
+  const isThere = (each) => contexts.some(({ name }) => name === each);
+  if (isThere($("context").value)) context = $("context").value;
+  const wanted = [context, localStorage.getItem(choice("context"))].find(isThere);
+  if (mayLack && contexts.length) names.push(["", "The files alone"]);
+  else if (names.length > 1 && !wanted) names.unshift(["", "Choose a context"]);
+  offer("context", takes ? names : [[pipeline.name, "its own"]], mayLack ? $("context").value : wanted);
   $("context").disabled = !takes;
   $("context").parentElement.hidden = !takes || !contexts.length;
   $("pipeline").parentElement.hidden = pipelines.length < 2;
@@ -56,7 +61,14 @@ export function offerRest() {
   $("about").replaceChildren(takes && !contexts.length
     ? el("p", { class: "notice" }, "There is no context yet. ", ...(may("admin")
       ? [el("a", { href: "#contexts" }, "Create one"), ", and add documents to it."] : ["Whoever runs this server can make one, and let you see it."]))
-    : el("p", { dir: "auto" }, takes && !$("context").value ? "Choose which context the question is about. " : "", pipeline.description));
+    : el("p", { dir: "auto" }, takes && !mayLack && !$("context").value ? "Choose which context the question is about. " : "", pipeline.description));
+}
+
+// With files that are read no context need be asked beside them.
+export function offerAlone(has) {
+  if (has === mayLack || !pipelines.length) return;
+  mayLack = has;
+  offerRest();
 }
 
 // The contexts as buttons, where none or few are hidden by a list.
@@ -65,7 +77,7 @@ function chips(found) {
     type: "button", class: "chip", "aria-pressed": String(name === $("context").value),
     onclick: () => { $("context").value = name; $("context").dispatchEvent(new Event("change")); },
   }, alone(name))));
-  $("query").placeholder = found.length && $("context").value ? `Ask about ${$("context").value}` : "Ask a question";
+  $("query").placeholder = found.length && $("context").value ? `Ask about ${$("context").value}` : mayLack ? "Ask about the files" : "Ask a question";
 }
 
 // Questions out of the titles of what is in the context.

@@ -110,7 +110,7 @@ async def test_dropped_file_is_asked_about_once(
     running = await start()
     await ready(tab, running)
     await tab.run(f"{DROP}(['report.pdf', 'application/pdf', {PDF.decode()!r}])")
-    await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('asked about once')")
+    await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('shown to the model')")
     await ask(tab, "What is in it?")
     await tab.until(ANSWERED)
     assert "report.pdf" in await tab.text(".turn")
@@ -124,16 +124,18 @@ async def test_dropped_file_is_asked_about_once(
 
 
 async def test_dropped_document_is_added_where_the_key_may(tab: Any, running: Any) -> None:
-    """What can only be read goes into the context that is asked, and may be asked about then."""
+    """By a button at it; then it may be asked about again and again."""
     await ready(tab, running)
     await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free on Sundays.'])")
+    await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('read as text')")
+    await tab.click(f"{FILE} .link")
     await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('is in handbook: ask about it')")
     _, told = await running.call("GET", "/api/contexts/handbook/documents")
     assert [each["name"] for each in told["documents"]] == ["parking.txt"]
 
 
 async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook: Path, tmp_path: Path) -> None:
-    """With a key that may ask and read; a file that cannot be asked about once, or of no model, is refused with why."""
+    """With a key that may ask and read; a file is added nowhere, and a picture that no model takes is refused."""
 
     async def verify(key: str) -> Identity | None:
         return Identity(owner="ann", scopes=frozenset({"query", "read"})) if key == "right" else None
@@ -146,8 +148,9 @@ async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook
     await tab.press("Enter")
     await tab.until("document.body.classList.contains('not-admin')")
     await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free.'])")
-    assert "only PNG" in await tab.until(f"document.querySelector('{FILE}')?.textContent")
-    await tab.run(f"{DROP}(['report.pdf', 'application/pdf', {PDF.decode()!r}])")
+    assert "read as text" in await tab.until(f"document.querySelector('{FILE}')?.textContent")
+    assert await tab.run(f"document.querySelector('{FILE} .link')") is None
+    await tab.run(f"{DROP}(['plan.png', 'image/png', 'PNG'])")
     assert "no model here takes it" in await tab.until(f"document.querySelectorAll('{FILE}')[1]?.textContent")
     for address, seen in (
         ("contexts/handbook/documents", "#documents-title:not(:empty)"),

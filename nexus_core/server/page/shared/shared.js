@@ -20,8 +20,8 @@ async function show() {
       const told = await call("GET", `/shared/${encodeURIComponent(token)}?limit=200&after=${after}`);
       if (mine !== shown) return;
       if (after === 0) head(told);
-      for (const { query, response, contextId, contextItems } of told.turns) {
-        await new Turn(query, { contextId: contextId ?? "", passages: contextItems }).show(response);
+      for (const { query, response, contextId, contextItems, files } of told.turns) {
+        await new Turn(query, { contextId: contextId ?? "", passages: contextItems, files }).show(response);
         if (slice.isOver) await slice.next();
         if (mine !== shown) return;
       }
