@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,34 @@ async def test_files_wait_for_those_of_others_for_so_long_at_most(start: Start, 
         assert int(answer.headers["Retry-After"]) > 0
     for each in sent:
         each.cancel()
+
+
+def ask(running: Running, name: str) -> asyncio.Task[tuple[int, Any]]:
+    documents = [{"name": name, "data": b64encode(b"Words.").decode()}]
+    body = {"query": "Any words?", "pipeline": "quotes", "documents": documents, "options": {"stream": True}}
+    return asyncio.create_task(running.call("POST", "/api/queries", json=body))
+
+
+async def test_documents_of_a_question_take_turns_with_uploads(start: Start, stuck: Begun) -> None:
+    """And a client that leaves ends what reads for it."""
+    running = await serve(start, ServerLimits(read_wait_s=0.2))
+    sent = [send(running, "a.md"), ask(running, "b.md")]
+    processes = await stuck(2)
+    status, told = await ask(running, "c.md")
+    assert (status, told["code"]) == (503, "overloaded")
+    for each in sent:
+        each.cancel()
+    await asyncio.gather(*sent, return_exceptions=True)
+    await until_gone(processes)
+
+
+async def test_documents_of_a_question_that_take_too_long_refuse_it(start: Start, stuck: Begun) -> None:
+    """With the name and the limit; their reader is killed."""
+    running = await serve(start, ServerLimits(read_s=0.5))
+    status, told = await ask(running, "b.md")
+    assert (status, told["code"]) == (422, "unreadable_document")
+    assert "'b.md' cannot be read: was not read within the 0.5 s that the files of" in told["error"]
+    await until_gone(await stuck(1))
 
 
 async def test_uploaded_text_is_not_parsed_by_the_server(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
