@@ -81,7 +81,7 @@ class StoredShareLinks:
         life = checked_ttl(ttl_s)
         link = await self._threads.write(_make, owner, id, self._clock(), seen.title, _digest(token), life)
         unseen = await self._threads.read(rows.find_hidden, owner, id, self._clock(), hidden)
-        return _told(link, unseen), token
+        return _as_seen(link, unseen), token
 
     async def get(self, id: str, *, owner: str = "", viewer: Viewer | None = None) -> ShareLink | None:
         """Return the link to a conversation that holds, if there is one; UsageError where there is no conversation.
@@ -143,10 +143,10 @@ def _get(connection: SqlConnection, owner: str, id: str, now: float, hidden: Hid
     if row is None:
         return None
     unseen = HiddenTurns() if hidden is None else hidden(connection, key)
-    return _told(ShareLink(title=row[0], turns=row[1], created=row[2], expires=row[3]), unseen)
+    return _as_seen(ShareLink(title=row[0], turns=row[1], created=row[2], expires=row[3]), unseen)
 
 
-def _told(link: ShareLink, unseen: HiddenTurns) -> ShareLink:
+def _as_seen(link: ShareLink, unseen: HiddenTurns) -> ShareLink:
     """Return a link as somebody is told of it from whom some turns are hidden."""
     turns = link.turns - sum(number <= link.turns for number in unseen.numbers)
     return evolve(link, turns=turns, title="" if unseen else link.title)
