@@ -140,7 +140,7 @@ async def test_exported_passages_are_imported(tmp_path: Path) -> None:
     async with Store(tmp_path / "one") as one, Store(tmp_path / "two") as two:
         turn: dict[str, Any] = {"query": "q", "answer": "28 [1].", "model": "m", "run_id": "r", "contexts": ["c"]}
         packed = [PackedItem(number=1, item=item, text="28 \ud83d\0 days", score=0.25)]
-        await one.conversations.add_turn(None, "t", items=packed, files=("hours.docx",), **turn)
+        await one.conversations.replace_turn(None, "t", None, items=packed, files=("hours.docx",), **turn)
         (kept,) = await one.conversations.turns("t")
         file = json.dumps(_query_json(await one.conversations.get("t"), kept)).encode()
         await two.conversations.take(file)
