@@ -271,8 +271,10 @@ class ServiceClient:
         first = start[:1]
         if first == b"<" or ("html" in kind and not _may_be_data(start.lower())):
             raise ProtocolError("the answer is a web page: check base_url", code="html")
-        # No line of an event stream begins with a brace; where it does, the events stand in lines of their own.
-        if first == b"{" and ("ndjson" in kind or "jsonl" in kind or b"completion.chunk" in start):
+        # No line of an event stream begins with a brace; where it does, the events stand in lines of their own. A blank
+        # line at the start of such a stream only says that the service is still there.
+        of_lines = "ndjson" in kind or "jsonl" in kind
+        if (of_lines and first in (b"{", b"")) or (first == b"{" and b"completion.chunk" in start):
             return False
         return self._wire.json_in_streams and (first in (b"{", b"[") or (not first and "json" in kind))
 

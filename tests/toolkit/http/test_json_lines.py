@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from itertools import pairwise
 from time import process_time
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from nexus_core import ResponseTooLargeError
-from nexus_core.toolkit import JsonLinesDecoder
+from nexus_core import CallOptions, Message, ModelInfo, Prompt, ResponseTooLargeError, component
+from nexus_core.testing import ScriptedUpstream, stream_answer
+from nexus_core.toolkit import (
+    JsonLinesDecoder,
+    ServiceAddress,
+    ServiceConnector,
+    StreamParts,
+    WireFormat,
+    object_within,
+    read_json,
+    read_text,
+)
 
 
 def decode(*pieces: bytes) -> list[bytes]:
@@ -92,3 +103,55 @@ def test_decoder_is_linear_in_tiny_pieces() -> None:
 
     small = min(cost(50_000) for _ in range(3))
     assert min(cost(200_000) for _ in range(3)) < 10 * small
+
+
+class WordLines(StreamParts):
+    def take(self, name: bytes, data: bytes) -> Any:
+        line = object_within(read_json(data))
+        if "end" in line:
+            self.end(read_text(line["end"]))
+        return self.say(read_text(line.get("w")))
+
+
+class LinesWire(WireFormat):
+    def path(self, *, streamed: bool) -> str:
+        return "/talk"
+
+    def write(self, prompt: Prompt, options: CallOptions, *, streamed: bool) -> bytes:
+        return b"{}"
+
+    def reading(self) -> WordLines:
+        return WordLines()
+
+    def decoder(self, sizes: Any) -> JsonLinesDecoder:
+        return JsonLinesDecoder(line_cap=sizes.line)
+
+
+def make_wire(connector: Any) -> LinesWire:
+    return LinesWire()
+
+
+@component
+class LinesConnector(ServiceConnector):
+    """Reads streams of JSON lines."""
+
+    ADDRESS: ClassVar[ServiceAddress] = ServiceAddress(provider="lines", url="https://lines.example")
+    WIRE: ClassVar[str] = __name__
+
+    @property
+    def model_info(self) -> ModelInfo:
+        return ModelInfo(id=self.model, provider="lines", window=8192)
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+async def test_a_blank_line_may_come_first_and_alone(kind: str) -> None:
+    """It says that the service is still there: it is no empty answer, though the content type names JSON."""
+    pieces = [b"\n", b'{"w": "At "}\n', b'{"w": "six."}\n{"end": "stop"}\n']
+    async with (
+        ScriptedUpstream(stream_answer(pieces, content_type=kind)) as upstream,
+        LinesConnector(model="m", base_url=upstream.origin) as connector,
+    ):
+        stream = connector.stream_response(Prompt(messages=(Message("user", "When?"),)), CallOptions())
+        chunks = [chunk async for chunk in stream]
+    assert "".join(chunk.text for chunk in chunks) == "At six."
+    assert chunks[-1].finish_reason == "stop"
