@@ -178,4 +178,5 @@ class ServiceSuite(Contract):
         sent = dialect.read_request(upstream.requests[0]).options
         expected = value if name == "extra" else {name: list(value) if isinstance(value, tuple) else value}
         for key, wanted in expected.items():
-            assert sent.get(key) == wanted, f"{how}: {name}={value!r} was asked and {key}={sent.get(key)!r} was sent"
+            told = f"{how}: {name}={value!r} was asked and {key}={sent.get(key)!r} was sent"
+            assert sent.get(key) == wanted, f"{told}; where the service has no such option, declare {name!r} absent"
