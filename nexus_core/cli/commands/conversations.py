@@ -24,8 +24,10 @@ EPILOG = """\b
 Examples:
   nexus run assistant.yaml "Who travels first class?" --conversation monday
   nexus conversations list
+  nexus conversations list first class
   nexus conversations show monday --last 3
   nexus conversations rate monday down --comment "Of last year"
+  nexus conversations export monday > monday.jsonl
   nexus conversations export --rated --qrels qrels.tsv > queries.jsonl
   nexus conversations import SAVED.jsonl
   nexus conversations share monday --expires 7d
@@ -37,6 +39,8 @@ Examples:
 
 _EXAMPLE = "30d, 12h or 90m"
 _PAGE = 1000
+_TITLE = 60
+"""Characters of a title that a list shows."""
 _T = TypeVar("_T")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -57,25 +61,36 @@ def _owner_option(function: _Function) -> _Function:
 
 
 @command.command("list")
+@click.argument("words", nargs=-1)
 @_owner_option
 @click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as one JSON array.")
 @store_option
-def list_them(owner: str, everybody: bool, limit: int, as_json: bool) -> None:
-    """List conversations, the last changed first."""
-    found = _with(lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
+def list_them(words: tuple[str, ...], owner: str, everybody: bool, limit: int, as_json: bool) -> None:
+    """List conversations, the last changed first.
+
+    With WORDS those whose title, questions or answers have them, together as they are written.
+    """
+    if words and everybody:
+        raise UsageError("the conversations of one owner are searched: leave out --all, or name the owner by --owner")
+    sought = " ".join(words)
+    if words:
+        found = _with(lambda kept: _having(kept, sought, owner, limit))
+    else:
+        found = _with(lambda kept: kept.list(owner=None if everybody else owner, limit=limit))
     if as_json:
         echo(json.dumps([_conversation_json(each) for each in found], ensure_ascii=False, indent=2))
         return
     if not found:
-        echo("There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one.")
+        none = "There is no conversation yet: `nexus run PIPELINE QUERY --conversation ID` begins one."
+        echo(f"No conversation has {sought!r}." if words else none)
         return
     rows = [
-        (each.id, each.owner or "-", str(each.turns), _shown(each.created), _shown(each.changed), _shown(each.expires))
+        (each.id, each.owner or "-", str(each.turns), _shown(each.changed), _shown(each.expires), _short(each.title))
         for each in found
     ]
-    print_table(("id", "owner", "turns", "begun", "last turn", "expires"), rows, right=frozenset({2}))
+    print_table(("id", "owner", "turns", "last turn", "expires", "title"), rows, right=frozenset({2}))
 
 
 @command.command("show")
@@ -100,6 +115,7 @@ def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
 
 
 @command.command("export")
+@click.argument("ids", metavar="[ID]...", nargs=-1)
 @_owner_option
 @click.option("--all", "everybody", is_flag=True, help="Those of every owner.")
 @click.option("--rated", is_flag=True, help="Only answers that were rated.")
@@ -110,21 +126,28 @@ def show(id: str, owner: str, last: int | None, as_json: bool) -> None:
     help="Write there, as relevant for `nexus eval`, which items are cited by answers that were rated up.",
 )
 @store_option
-def export(owner: str, everybody: bool, rated: bool, qrels: TextIO | None) -> None:
-    """Print the turns of conversations as JSON Lines, as `nexus eval` reads queries."""
+def export(ids: tuple[str, ...], owner: str, everybody: bool, rated: bool, qrels: TextIO | None) -> None:
+    """Print the turns of conversations, or of those named by ID, as JSON Lines, as `nexus eval` reads queries."""
+    if ids and everybody:
+        raise UsageError("an ID is that of one owner: leave out --all, or name the owner by --owner")
     if qrels is not None:
         qrels.write("query-id\tcorpus-id\tscore\n")
 
+    def write(conversation: Conversation, turns: tuple[Turn, ...]) -> None:
+        for turn in turns:
+            if turn.rating is not None or not rated:
+                echo(json.dumps(_query_json(conversation, turn), ensure_ascii=False))
+            if qrels is not None and turn.rating == "up":
+                for id in dict.fromkeys(passage.id for passage in turn.passages):
+                    qrels.write(f"{turn.run_id}\t{id}\t1\n")
+
     async def work(kept: StoredConversations) -> None:
+        for id in ids:
+            write(*await _read(kept, id, owner, None))
         after = None
-        while page := await kept.list(owner=None if everybody else owner, after=after, limit=_PAGE):
+        while not ids and (page := await kept.list(owner=None if everybody else owner, after=after, limit=_PAGE)):
             for each in page:
-                for turn in (await _read(kept, each.id, each.owner, None))[1]:
-                    if turn.rating is not None or not rated:
-                        echo(json.dumps(_query_json(each, turn), ensure_ascii=False))
-                    if qrels is not None and turn.rating == "up":
-                        for id in dict.fromkeys(passage.id for passage in turn.passages):
-                            qrels.write(f"{turn.run_id}\t{id}\t1\n")
+                write(*await _read(kept, each.id, each.owner, None))
             after = page[-1].place
 
     _with(work)
@@ -255,6 +278,15 @@ def _with(work: Callable[[StoredConversations], Awaitable[_T]], *, create: bool 
     return with_store(lambda store: work(store.conversations), create=create)
 
 
+async def _having(kept: StoredConversations, words: str, owner: str, limit: int) -> tuple[Conversation, ...]:
+    """Return the conversations that have some words; one search looks at a part of them."""
+    found, after = await kept.search(words, owner=owner, limit=limit)
+    while after is not None and len(found) < limit:
+        more, after = await kept.search(words, owner=owner, after=after, limit=limit - len(found))
+        found += more
+    return tuple(each.conversation for each in found)
+
+
 async def _read(
     kept: StoredConversations, id: str, owner: str, last: int | None
 ) -> tuple[Conversation, tuple[Turn, ...]]:
@@ -272,6 +304,10 @@ def _time(moment: float | None) -> str | None:
 
 def _shown(moment: float | None) -> str:
     return "-" if moment is None else datetime.fromtimestamp(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
 
 
 def _conversation_json(conversation: Conversation) -> dict[str, Any]:

@@ -86,6 +86,22 @@ def test_list_and_show_tell_what_is_kept(nexus: Nexus) -> None:
     assert [(turn["number"], turn["query"]) for turn in shown["turns"]] == [(2, "Which class are trains?")]
 
 
+def test_conversations_are_found_by_their_words_and_exported_by_their_ids(nexus: Nexus) -> None:
+    """A list tells what each began with; words are those of questions and answers, an id brings its own turns."""
+    ask(nexus, "How many days of leave?", "--conversation", "monday")
+    ask(nexus, f"Which class are trains{' or other vehicles' * 4}?", "--conversation", "tuesday")
+    rows = [line.split() for line in nexus("conversations", "list")[1].splitlines()]
+    assert (rows[0][-1], rows[1][-1][-1], rows[2][-1]) == ("title", "…", "leave?")
+    for words, expected in ((("28", "DAYS"), "monday"), (("or other",), "tuesday")):
+        assert [each["id"] for each in json.loads(nexus("conversations", "list", *words, "--json")[1])] == [expected]
+    assert nexus("conversations", "list", "no such words")[:2] == (0, "No conversation has 'no such words'.\n")
+    exported = [json.loads(line) for line in nexus("conversations", "export", "tuesday")[1].splitlines()]
+    assert [each["conversation"] for each in exported] == ["tuesday"]
+    for refused in (("list", "leave", "--all"), ("export", "monday", "--all"), ("export", "friday")):
+        code, out, err = nexus("conversations", *refused)
+        assert (code, out, bool(err)) == (2, "", True)
+
+
 def test_rated_answers_are_exported_as_queries(nexus: Nexus, tmp_path: Path) -> None:
     """One line each, as `nexus eval` reads them; `show` tells the rating, too."""
     ask(nexus, "How many days of leave?", "--conversation", "monday")
