@@ -87,6 +87,11 @@ def words_of(text: str, references: Mapping[str, str]) -> str:
     return " ".join(text.translate(_SHOWN).split())
 
 
+def heading_of(text: str) -> str:
+    """Return the words of a heading that another format has brought into Markdown; where it has none, it as it is."""
+    return words_of(text, {}) or text
+
+
 def attributes_of(text: str) -> dict[str, str]:
     """Return the attributes of a tag."""
     return {

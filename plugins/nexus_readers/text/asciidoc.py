@@ -23,6 +23,7 @@ from nexus_core import (
     component,
 )
 from nexus_readers.markdown.front_matter import metadata_of
+from nexus_readers.markdown.inline import heading_of
 from nexus_readers.text.asciidoc_inline import AsciiDocInline
 from nexus_readers.text.asciidoc_table import table_of
 from nexus_readers.text.notes import with_notes
@@ -129,7 +130,10 @@ class _Body:
             self.at += 1
             self._leave_lists()
             yield Heading(
-                text=self.inline(heading[2]), level=len(heading[1]), anchor=self.anchor, place=self.place(begin)
+                text=heading_of(self.inline(heading[2])),
+                level=len(heading[1]),
+                anchor=self.anchor,
+                place=self.place(begin),
             )
             if len(heading[1]) == 1 and not begin:
                 self._header()
@@ -137,7 +141,7 @@ class _Body:
             self.at += 2
             self._leave_lists()
             level = _UNDERLINED[self.lines[begin + 1][0]]
-            yield Heading(text=self.inline(line), level=level, anchor=self.anchor, place=self.place(begin))
+            yield Heading(text=heading_of(self.inline(line)), level=level, anchor=self.anchor, place=self.place(begin))
         elif picture := _PICTURE.match(line):
             self.at += 1
             alt = self.inline(picture[1].split(",")[0].strip('"'))

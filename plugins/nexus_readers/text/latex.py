@@ -25,6 +25,7 @@ from nexus_core import (
     Table,
     component,
 )
+from nexus_readers.markdown.inline import heading_of
 from nexus_readers.text.latex_signs import (
     CODE,
     DROPPED,
@@ -300,7 +301,7 @@ class _Walk:
     def _head(self, level: int, place: Place) -> None:
         def close(text: str) -> None:
             if text:
-                self.out.append(Heading(text=text, level=level, place=place))
+                self.out.append(Heading(text=heading_of(text), level=level, place=place))
 
         self._apart(close)
 

@@ -23,6 +23,7 @@ from nexus_core import (
     component,
 )
 from nexus_readers.markdown.front_matter import metadata_of
+from nexus_readers.markdown.inline import heading_of
 from nexus_readers.text.notes import ListDepths, with_notes
 from nexus_readers.text.source_text import dedented, one_line, read_text
 
@@ -88,7 +89,7 @@ class _Document:
                 self.depths.leave()
                 text = _PRIORITY.sub(r"\1", heading[2])
                 if text:
-                    yield Heading(text=self.inline(text), level=len(heading[1]), place=self._place())
+                    yield Heading(text=heading_of(self.inline(text)), level=len(heading[1]), place=self._place())
                 self.at += 1
             else:
                 yield from self._block(line)

@@ -13,6 +13,7 @@ from attrs import define, field
 
 from nexus_core import Block, Code, Heading, ListItem, Paragraph, Place, Quotation, ReadHints, component
 from nexus_readers.markdown.front_matter import metadata_of
+from nexus_readers.markdown.inline import heading_of
 from nexus_readers.text.notes import with_notes
 from nexus_readers.text.rst_directives import directive_blocks
 from nexus_readers.text.rst_inline import RstInline
@@ -154,7 +155,7 @@ class _Body:
         if style not in styles:
             styles.append(style)
         heading = Heading(
-            text=self.document.inline(title.strip()),
+            text=heading_of(self.document.inline(title.strip())),
             level=styles.index(style) + 1,
             place=self.place(last=self.at + lines),
         )

@@ -357,3 +357,18 @@ def test_rst_numbers_no_note_as_another_one() -> None:
     blocks = blocks_of("Auto [#]_ and own [1]_.\n\n.. [1] Own note.\n.. [#] Auto note.\n", ".rst")
     assert of(Paragraph, blocks, "text") == [("Auto [^2] and own [^1].",)]
     assert of(Footnote, blocks, "mark", "text") == [("2", "Auto note."), ("1", "Own note.")]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        (".rst", "`Docutils <https://d.org>`__ **Bugs** and ``*args``\n" + "=" * 60 + "\n\nText.\n"),
+        (".org", "* [[https://d.org][Docutils]] *Bugs* and =*args=\n\nText.\n"),
+        (".adoc", "= link:https://d.org[Docutils] *Bugs* and `+*args+`\n\nText.\n"),
+        (".tex", r"\section{\href{https://d.org}{Docutils} \textbf{Bugs} and \texttt{*args}} Text."),
+    ],
+    ids=lambda value: value if len(value) < 6 else "",
+)
+def test_headings_are_words_without_markup(suffix: str, text: str) -> None:
+    """They become titles of items, which are shown as they are."""
+    assert of(Heading, blocks_of(text, suffix), "text") == [("Docutils Bugs and *args",)]
