@@ -14,7 +14,7 @@ from zlib import crc32
 from attrs import evolve
 
 from nexus_core import DocumentMark, DocumentRead, Item, SourceError
-from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, ReadSettings, mark_stamp
+from nexus_core.toolkit import DocumentReader, FileOrigin, NotReadError, mark_stamp
 from nexus_sources.walking.globs import Pattern
 from nexus_sources.walking.ignore_files import Ignoring
 from nexus_sources.walking.no_match_hints import why_nothing
@@ -74,7 +74,7 @@ def read(mark: DocumentMark, reader: DocumentReader, known: str = "") -> Documen
     if mark.size > reader.settings.max_bytes:
         if reader.streams(mark.name):
             return _streamed(mark, reader, known)
-        return DocumentRead(size=mark.size, left_out=_too_large(mark.size, reader.settings))
+        return DocumentRead(size=mark.size, left_out=too_large(mark.size, reader.settings.max_bytes))
     try:
         with open(mark.place, "rb") as file:
             data = file.read(reader.settings.max_bytes + 1)
@@ -92,7 +92,7 @@ def read_bytes(data: bytes, origin: FileOrigin, reader: DocumentReader, known: s
     if digest == known:
         return DocumentRead(digest=digest, size=len(data), same=True)
     if len(data) > reader.settings.max_bytes:
-        return DocumentRead(digest=digest, size=len(data), left_out=_too_large(len(data), reader.settings))
+        return DocumentRead(digest=digest, size=len(data), left_out=too_large(len(data), reader.settings.max_bytes))
     try:
         found = reader.items(BytesIO(data), origin)
     except NotReadError as error:
@@ -143,5 +143,6 @@ def _read_by(digest: str, reader: str) -> str:
     return f"{digest}:{crc32(reader.encode()):08x}" if reader else digest
 
 
-def _too_large(size: int, settings: ReadSettings) -> str:
-    return f"is {size:,} bytes long, more than the {settings.max_bytes:,} that are taken; left out"
+def too_large(size: int, most: int) -> str:
+    """Return why a document of so many bytes is left out."""
+    return f"is {size:,} bytes long, more than the {most:,} that are taken; left out: raise `max_bytes`"

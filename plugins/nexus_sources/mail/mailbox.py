@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from nexus_core import DocumentMark, DocumentRead, Secret, SourceError, component, hookimpl, option
 from nexus_core.toolkit import FileOrigin, counted
-from nexus_sources.ingestible import read_bytes
+from nexus_sources.ingestible import read_bytes, too_large
 from nexus_sources.mail.imap import (
     PORTS,
     ImapFolder,
@@ -186,7 +186,7 @@ class Mailbox(RemoteDocuments):
         name = f"{self.prefix}{folder.name}/{id}{_SUFFIX}"
         place = f"{folder.name}/{id}"
         if message.size > self.max_bytes:
-            why = f"is {message.size:,} bytes long, more than the {self.max_bytes:,} that are taken; left out"
+            why = too_large(message.size, self.max_bytes)
             return DocumentMark(name=name, place=place, stamp=id, size=message.size, left_out=why)
         mark = DocumentMark(name=name, place=place, stamp=id, size=message.size, apart=True)
         return self._with_reader(mark, FileOrigin(name=name, suffix=_SUFFIX))

@@ -106,7 +106,7 @@ class Git(RemoteDocuments):
             return DocumentMark(name=name, stamp=entry.id, left_out="is a link to another file")
         if size is None or size > self.max_bytes:
             told = f"{size:,} bytes long, more than" if size is not None else "larger than"
-            why = f"is {told} the {self.max_bytes:,} that are taken; left out"
+            why = f"is {told} the {self.max_bytes:,} that are taken; left out: raise `max_bytes`"
             return DocumentMark(name=name, stamp=entry.id, size=size or 0, left_out=why)
         is_light = self._document_reader().is_light(entry.path)
         mark = DocumentMark(name=name, place=entry.id, stamp=entry.id, size=size, apart=not is_light)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from nexus_core import DocumentMark, DocumentRead, SourceError, component, hookimpl, option, state
 from nexus_core.toolkit import FileOrigin, counted, require_extra
-from nexus_sources.ingestible import read_bytes
+from nexus_sources.ingestible import read_bytes, too_large
 from nexus_sources.remote.documents import RemoteDocuments
 from nexus_sources.remote.selection import NameSelection, as_tuple
 
@@ -110,8 +110,7 @@ class Objects(RemoteDocuments):
     def read(self, mark: DocumentMark, known: str = "") -> DocumentRead:
         """Return the items of one object, which is fetched whole."""
         if mark.size > self.max_bytes:
-            why = f"is {mark.size:,} bytes long, more than the {self.max_bytes:,} that are taken; left out"
-            return DocumentRead(size=mark.size, left_out=why)
+            return DocumentRead(size=mark.size, left_out=too_large(mark.size, self.max_bytes))
         files, _ = self._opened()
         try:
             info = files.info(mark.place)

@@ -136,6 +136,18 @@ def test_rows_of_a_database_are_added_and_read_again(nexus: Nexus, tmp_path: Pat
     assert "shop/17" in nexus("context", "search", "tickets", "lift order")[1]
 
 
+def test_how_large_a_file_may_be_is_said_for_a_folder_and_kept(nexus: Nexus, tmp_path: Path) -> None:
+    """What was too large is read once it may be, also by a sync, which knows what was said last."""
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "long.md").write_text("# Long\n" + "The lift is repaired in May. " * 9)
+    (tmp_path / "papers" / "short.md").write_text("# Short\nThe lift is old.")
+    code, out, err = nexus("context", "add", "house", "papers", "--set", "max_bytes=100")
+    assert (code, "1 of 2 documents" in out, "left out: raise `max_bytes`" in out + err) == (0, True, True), out + err
+    assert "items: none new" in nexus("context", "sync", "house")[1]
+    code, out, err = nexus("context", "add", "house", "papers", "--set", "max_bytes=1_000")
+    assert (code, "items: 1 new" in out) == (0, True), out + err
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -147,8 +159,19 @@ def test_rows_of_a_database_are_added_and_read_again(nexus: Nexus, tmp_path: Pat
         (("acme+https://example.com",), "no source reads acme"),
         (("inline+https://example.com",), "is not made from an address"),
         (("docs", "--set", "paths=a"), "--set is for addresses"),
+        (("docs", "--set", "max_bytes=50MB"), "as in max_bytes=50000000"),
     ],
-    ids=["password", "token", "address in option", "mapping", "key of mapping", "unknown", "no address", "folder"],
+    ids=[
+        "password",
+        "token",
+        "address in option",
+        "mapping",
+        "key of mapping",
+        "unknown",
+        "no address",
+        "folder",
+        "size",
+    ],
 )
 def test_what_would_be_kept_as_a_secret_is_refused(nexus: Nexus, arguments: tuple[str, ...], reason: str) -> None:
     """Nothing is made, and no secret is in the message."""

@@ -87,7 +87,8 @@ links that lead out of the folder, and what .gitignore and .nexusignore (same la
 )  # fmt: skip
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-    help="An option of the source that an address stands for; ${NAME} is what the environment says (repeatable).",
+    help="An option of the source that an address stands for; ${NAME} is what the environment says (repeatable). Of"
+    " files and folders max_bytes alone.",
 )  # fmt: skip
 @click.option("--keep-originals", is_flag=True, help="Keep files of more than 64 KiB themselves in the store, too.")
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress and no remarks, only what has failed.")

@@ -70,7 +70,7 @@ class InputOptions:
     readers: Mapping[str, ReaderChoice] = field(factory=dict)
     """By suffix, whose reader reads it, or with which options."""
     overrides: tuple[str, ...] = ()
-    """Options of a source that an address stands for, as `key=value`."""
+    """Options of a source that an address stands for, as `key=value`; of files `max_bytes` alone."""
     folder: str = ""
     """From which relative paths in such options start; by default the current one."""
 
@@ -101,6 +101,8 @@ class InputOptions:
             options["encoding"] = self.encoding
         if self.readers:
             options["readers"] = dict(self.readers)
+        for text in self.overrides:
+            options["max_bytes"] = _max_bytes(text)
         try:
             found: Documents = catalogue.component(Kind.SOURCE, "files")(**options)
         except ValueError as error:
@@ -149,8 +151,6 @@ def place_of(
         made = _addressed(argument, called, manner, catalogue)
         _check_names(made, known)
         return made
-    if manner.overrides:
-        raise UsageError("--set is for addresses of sources, such as git+https://...")
     if _SCHEME.match(argument):
         raise UsageError(f"{argument} is no page that can be read: give an address with https:// or http://, or a path")
     if argument == "-":
@@ -270,6 +270,19 @@ def _check_alike(places: Sequence[ContextInput]) -> None:
                 f"{other.shown} and {last.shown} would both go by the name {last.within.rstrip('/')}: add the folder "
                 "that holds both, or each with a command of its own and --as OTHER-NAME"
             )
+
+
+def _max_bytes(text: str) -> int:
+    """Return what `max_bytes=...` says; raises UsageError for another option, which files have none of."""
+    key, _, value = text.partition("=")
+    if key.strip() != "max_bytes":
+        raise UsageError(
+            "--set is for addresses of sources, such as git+https://...; files take max_bytes=NUMBER alone"
+        )
+    size = value.strip().replace("_", "")
+    if not size.isdecimal() or int(size) < 1:
+        raise UsageError(f"--set {text}: give the bytes that a file may have, as in max_bytes=50000000")
+    return int(size)
 
 
 def _absent(path: Path) -> str:
