@@ -204,6 +204,8 @@ def test_tag_remove_export_and_import(nexus: Nexus, docs: Path, tmp_path: Path) 
     ("arguments", "message"),
     [
         (["add", "handbook", "dosc"], "did you mean 'docs'"),
+        (["add", "handbook", "docs/leav.txt"], "did you mean 'leave.md'"),
+        (["add", "handbook", "docs/nothing.md"], "there is no file or folder docs/nothing.md\n"),
         (["add", "handbook", "docs", "--language", "germn"], "did you mean 'german'"),
         (["add", "handbook", "docs", "docs/leave.md", "--as", "x"], "--as names one thing"),
         (["add", "handbook", "docs", "--as", "a/b"], "has a slash"),

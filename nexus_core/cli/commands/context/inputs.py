@@ -290,7 +290,8 @@ def _absent(path: Path) -> str:
         return f"{path} is a link that leads nowhere"
     parent = path.absolute().parent
     there = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
-    return f"there is no file or folder {path}{did_you_mean(path.name, there)}"
+    close = (name for name in there if did_you_mean(path.stem, [Path(name).stem]))  # an ending alone makes none close
+    return f"there is no file or folder {path}{did_you_mean(path.name, close)}"
 
 
 # The option --reader
