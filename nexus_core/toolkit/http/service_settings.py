@@ -112,7 +112,8 @@ def check_headers(headers: Mapping[str, str], *, provider: str, model: str) -> N
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or not _SENDABLE.fullmatch(value):
             raise NotConfiguredError(
-                f"the header {name!r} (or the key in it) holds characters that no header may",
+                f"the header {name!r} (or the key in it) holds characters that no header can carry, such as a line end "
+                "or a letter that is not ASCII: set it again",
                 provider=provider,
                 model=model,
             )
