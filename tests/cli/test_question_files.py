@@ -88,7 +88,7 @@ def test_a_pipe_is_read_as_what_it_is(nexus: Nexus, arguments: list[str], piped:
 @pytest.mark.parametrize(
     ("arguments", "piped", "message"),
     [
-        (["what changed?"], b" \n", "'what changed?' is taken for the name of the context"),
+        (["what changed?"], b" \n", "standard input is empty, there is no context 'what changed?'"),
         (["what changed?"], b"", "standard input is empty"),
         (["what is it?"], b"\x7fELF\x02\x01\x01" + bytes(range(256)), "stdin: is binary"),
         (["-f", "nowhere.md", "x"], b"", "there is no file or folder nowhere.md"),
