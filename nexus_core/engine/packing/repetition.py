@@ -56,7 +56,8 @@ class Repetition:
     def __init__(self) -> None:
         self._waiting: list[tuple[Item, str, bytes | None]] = []
         """Taken, and not looked at yet: where nothing is suspect nobody asks."""
-        self._texts: list[tuple[Item, str]] = []
+        self._texts: list[tuple[Item, str, bytes]] = []
+        """Taken, each with its stems: each suspect text is held against those of its original."""
         self._said: dict[Triple, int] = {}
         """For each triple the number of the text that it was taken with last."""
 
@@ -96,7 +97,7 @@ class Repetition:
         an item those are new that say something else in words of their own.
         """
         if of is not None:
-            known = {stem for taken, text in self._texts if taken.id == of.id for stem in array("I", codes(text))}
+            known = {stem for taken, _, stems in self._texts if taken.id == of.id for stem in array("I", stems)}
             own = [len(set(array("I", codes(text))) - known) >= OWN_WORDS for text in sentences]
             return [self.original(item, text) if new else of for text, new in zip(sentences, own, strict=True)]
         found = [self.original(item, text, share=SAME_SENTENCE) for text in sentences]
@@ -113,9 +114,9 @@ class Repetition:
 
     def _look(self) -> None:
         for item, text, stems in self._waiting:
-            triples = triples_of(codes(text) if stems is None else stems)
-            self._said.update(dict.fromkeys(triples, len(self._texts)))
-            self._texts.append((item, text))
+            own = codes(text) if stems is None else stems
+            self._said.update(dict.fromkeys(triples_of(own), len(self._texts)))
+            self._texts.append((item, text, own))
         self._waiting.clear()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from nexus_core import Item, Message, ModelInfo, Prompt, Ranking
 from nexus_core.engine.packing.packer import Draft, PackingPolicy, pack
+from nexus_core.engine.packing.repetition import Repetition
 from nexus_core.engine.packing.trace import left_out_for_likeness
 from nexus_core.toolkit.tokens.counter import token_counter
 
@@ -194,3 +197,23 @@ def test_a_program_is_packed_without_holes() -> None:
     assert packed([code], 100_000).items[0].text == tests
     prompt = packed([code, Item(id="b.py", text=tests, kind="code")], 100_000)
     assert [item.item.id for item in prompt.items] == ["a.py"]
+
+
+def test_stems_of_what_was_taken_are_worked_out_once() -> None:
+    """However many near duplicates are held against them: a file of one paragraph over and over is packed at once."""
+    said, original, copy = Repetition(), Item(id="a", text=""), Item(id="b", text="")
+    for text in PARAGRAPHS:
+        said.add(original, text)
+    calls = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_name == "codes"
+
+    sys.setprofile(count)
+    try:
+        found = [said.originals(copy, [text], original) for text in PARAGRAPHS]
+    finally:
+        sys.setprofile(None)
+    assert found == [[original]] * len(PARAGRAPHS)
+    assert calls <= 3 * len(PARAGRAPHS)
