@@ -9,6 +9,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from tempfile import SpooledTemporaryFile, TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -37,6 +38,9 @@ _T = TypeVar("_T")
 SECTIONS = 800
 """Items of all documents of one question: the packer weighs 1,000 where no ranker has ordered them, and a context has
 150 candidates beside them."""
+CHARACTERS = 4_000_000
+"""Of those items with their titles: more than `SECTIONS` of the 4,000 that readers of prose make at most. A section may
+be a whole file, and to pack one of so many took 1.7 s of CPU, for which all other requests wait."""
 _DIGITS = 16
 """Of a document's digest in the ids of its items: the same document has the same ids, so that its answer is reused."""
 
@@ -86,7 +90,7 @@ class QuestionBody:
             if not self._has_turn:
                 await self._held.enter_async_context(self._reading.turn())
             found = await self._read_all(view, files)
-        return _shared_out([_document(file, each, to_operator=to_operator) for file, each in found])
+        return shared_out([_document(file, each, to_operator=to_operator) for file, each in found])
 
     async def _decode(self, documents: Sequence[dict[str, Any]], folder: Path) -> list[tuple[ReceivedFile, str]]:
         """Return where the files are, each with its digest, which takes the place of its data."""
@@ -191,16 +195,37 @@ def _document(file: ReceivedFile, found: read_aside.AsideDocument, *, to_operato
     return QuestionDocument(name=file.name, items=found.items, remarks=remarks, is_whole=found.is_whole)
 
 
-def _shared_out(documents: Sequence[QuestionDocument]) -> tuple[QuestionDocument, ...]:
-    """Return documents with as many items together as a question may have: the longest lose their ends."""
-    left, most, shares = SECTIONS, len(documents), dict[int, int]()
-    for place in sorted(range(most), key=lambda place: len(documents[place].items)):
-        shares[place] = min(len(documents[place].items), left // (most - len(shares)))
+def shared_out(documents: Sequence[QuestionDocument]) -> tuple[QuestionDocument, ...]:
+    """Return documents with as much together as a question may have: the longest lose their ends.
+
+    Raises Failure where nothing is left of one.
+    """
+    sections = _shares([len(each.items) for each in documents], SECTIONS)
+    characters = _shares([sum(map(_length, each.items)) for each in documents], CHARACTERS)
+    return tuple(map(_cut, documents, sections, characters))
+
+
+def _shares(wanted: Sequence[int], left: int) -> list[int]:
+    """Return what each gets of what there is: the small ones what they want, the others the same."""
+    shares = [*wanted]
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    for done, place in enumerate(order):
+        shares[place] = min(wanted[place], left // (len(order) - done))
         left -= shares[place]
-    return tuple(_cut(each, shares[place]) for place, each in enumerate(documents))
+    return shares
 
 
-def _cut(document: QuestionDocument, most: int) -> QuestionDocument:
+def _length(item: Item) -> int:
+    return len(item.title) + len(item.text)
+
+
+def _cut(document: QuestionDocument, sections: int, characters: int) -> QuestionDocument:
+    ends = accumulate(map(_length, document.items[:sections]))
+    most = sum(end <= characters for end in ends)
+    if not most:
+        long = f"its first section has {_length(document.items[0]):,} characters, of {CHARACTERS:,} for one question"
+        said = f"nothing was asked, since {document.name[:200]!r} cannot be read: {long}"
+        raise Failure(422, "unreadable_document", said)
     if document.is_whole and len(document.items) == most:
         return document
     said = f"only its first {most:,} sections are read for one question: add it to a context to ask about all of it"

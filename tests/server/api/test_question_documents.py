@@ -17,7 +17,9 @@ from docx import Document
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
-from nexus_core.server.files.question_documents import SECTIONS
+from nexus_core.contract.values import Item
+from nexus_core.server.errors import Failure
+from nexus_core.server.files.question_documents import CHARACTERS, SECTIONS, QuestionDocument, shared_out
 from nexus_core.server.settings import ServerLimits
 from nexus_core.store.access.api_keys import ApiKeys
 
@@ -183,6 +185,24 @@ async def test_huge_file_never_overflows_a_prompt_and_says_what_was_left_out(run
     [prompt] = fakes.connectors["main"].prompts
     assert prompt.tokens_at_most <= prompt.window
     assert LODGING in prompt.messages[-1].text
+
+
+def test_long_sections_are_held_to_the_characters_of_a_question() -> None:
+    """The longest documents lose their ends, short ones nothing; of which nothing is left, that is refused."""
+
+    def document(*lengths: int) -> QuestionDocument:
+        items = [Item(id=str(place), text="x" * length) for place, length in enumerate(lengths)]
+        return QuestionDocument(name=f"{len(lengths)}.md", items=tuple(items))
+
+    tenth = CHARACTERS // 10
+    assert [len(each.items) for each in shared_out([document(*[tenth] * 9), document(tenth)])] == [9, 1]
+    long, longer, short = shared_out([document(*[tenth] * 8), document(*[tenth] * 11), document(tenth, tenth)])
+    assert [len(each.items) for each in (long, longer, short)] == [4, 4, 2]
+    assert [each.is_whole for each in (long, longer, short)] == [False, False, True]
+    assert longer.remarks[0].startswith("only its first 4 sections are read")
+    with pytest.raises(Failure, match=r"'1.md' cannot be read: its first section has 4,000,001 characters") as failed:
+        shared_out([document(1, 1), document(CHARACTERS + 1)])
+    assert failed.value.code == "unreadable_document"
 
 
 async def test_partly_read_file_is_asked_about_and_tells_what_is_missing(running: Running) -> None:
