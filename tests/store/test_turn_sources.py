@@ -147,6 +147,8 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
         await kept.show_version("t", "1", viewer=seen)
         assert [each.run_id for each in await kept.turns("t", viewer=seen)] == ["1", "2"]
         assert await kept.turns("t", viewer=none) == ()
+        with pytest.raises(UsageError, match="no turn of the run"):  # also where it is the one that is shown
+            await kept.show_version("t", "1", viewer=none)
         await kept.show_version("t", "1b", viewer=none)
         with pytest.raises(UsageError, match="no turn of the run"):
             await kept.show_version("t", "1", viewer=none)

@@ -316,9 +316,10 @@ def show_version(connection: SqlConnection, owner: str, id: str, now: float, run
     """Show the version that a run has made of a turn, with what had followed it; UsageError where none is seen."""
     key = _get(connection, owner, id, now).key
     number = shown_number(connection, key, run_id)
-    if number is None or run_id in unseen.versions:
+    is_shown = number is not None and find_shown(connection, key, number) == run_id
+    if number is None or run_id in unseen.versions or (is_shown and number in unseen.numbers):
         raise _no_turn(id, run_id)
-    if find_shown(connection, key, number) == run_id:
+    if is_shown:
         return
     last = show_branch(connection, key, run_id, now)
     connection.execute("UPDATE conversations SET turns = ? WHERE key = ?", (last, key))
