@@ -16,7 +16,7 @@ from nexus_core.contract.values import Value
 from nexus_core.store.conversations.conversation import Conversation
 from nexus_core.store.conversations.conversation_rows import Hidden, as_seen, list_rows
 from nexus_core.store.conversations.turn_sources import HiddenTurns
-from nexus_core.store.database.sql import SqlConnection, like_pattern
+from nexus_core.store.database.sql import SqlConnection, like_pattern, lowered
 
 LOOKED_AT = 200
 """Conversations of one search."""
@@ -24,13 +24,6 @@ TURNS = 500
 """Of one conversation, the newest."""
 _BEFORE, _AFTER = 40, 120
 """Characters of a text that are shown before and after the words."""
-_CANDIDATES = (
-    "SELECT conversation_key, number FROM turns JOIN conversations ON conversations.key = turns.conversation_key"
-    " WHERE turns.conversation_key IN (SELECT value FROM json_each(?) AS numbers)"
-    f" AND turns.number > conversations.turns - {TURNS}"
-    r" AND (lower(turns.query) LIKE ? ESCAPE '\' OR lower(turns.answer) LIKE ? ESCAPE '\')"
-)
-"""The turns that may have the words: in this form both databases tell letters of ASCII alone apart."""
 _TEXTS = (
     "SELECT number, query, answer FROM turns WHERE conversation_key = ?"
     " AND number IN (SELECT value FROM json_each(?) AS numbers) ORDER BY number DESC"
@@ -74,10 +67,10 @@ def search(
     rows = list_rows(connection, owner, now, after, LOOKED_AT + 1)
     page = rows[:LOOKED_AT]
     pattern = re.compile(re.escape(words), re.IGNORECASE)
-    candidates = _find_candidates(connection, [each.key for each in page], words)
+    numbers = _find_candidates(connection, [each.key for each in page], words)
     found: list[FoundConversation] = []
     for place, row in enumerate(page, 1):
-        match = _match(connection, row, pattern, candidates.get(row.key, ()), hidden)
+        match = _match(connection, row, pattern, numbers.get(row.key, ()), hidden)
         if match is not None:
             found.append(match)
         if len(found) == limit:
@@ -85,11 +78,22 @@ def search(
     return tuple(found), page[-1].place if len(rows) > len(page) else None
 
 
+def candidates(words: str) -> str:
+    """Return the query for the turns that may have words: in this form both databases tell letters of ASCII apart."""
+    query, answer = lowered("turns.query", words), lowered("turns.answer", words)
+    return (
+        "SELECT conversation_key, number FROM turns JOIN conversations ON conversations.key = turns.conversation_key"
+        " WHERE turns.conversation_key IN (SELECT value FROM json_each(?) AS numbers)"
+        f" AND turns.number > conversations.turns - {TURNS}"
+        rf" AND ({query} LIKE ? ESCAPE '\' OR {answer} LIKE ? ESCAPE '\')"
+    )
+
+
 def _find_candidates(connection: SqlConnection, keys: Sequence[int], words: str) -> Mapping[int, Sequence[int]]:
     """Return the numbers of the turns that may have the words, by the key of their conversation."""
     like = like_pattern(words)
     found: dict[int, list[int]] = {}
-    for key, number in connection.execute(_CANDIDATES, (json.dumps(keys), like, like)):
+    for key, number in connection.execute(candidates(words), (json.dumps(keys), like, like)):
         found.setdefault(key, []).append(number)
     return found
 

@@ -37,9 +37,10 @@ DEFER_FOREIGN_KEYS = "PRAGMA defer_foreign_keys = ON"
 
 
 def like_pattern(words: str) -> str:
-    r"""Return the pattern with which `lower(...) LIKE ? ESCAPE '\'` finds all texts that have words in any case.
+    r"""Return the pattern with which `lowered(...) LIKE ? ESCAPE '\'` finds all texts that have words in any case.
 
     It finds a few more: the databases know the other case of letters of ASCII alone, and any one stands for the rest.
+    The Kelvin sign and the long s, which a k and an s are in another case, are found by themselves alone.
     """
 
     def like(letter: str) -> str:
@@ -48,6 +49,13 @@ def like_pattern(words: str) -> str:
         return letter if letter.lower() == letter.upper() else "_"
 
     return f"%{''.join(map(like, words))}%"
+
+
+def lowered(column: str, words: str) -> str:
+    """Return a column as the pattern of words is compared with it: with İ and ı, of which I and i are other cases."""
+    if "i" in words.lower():
+        column = f"replace(replace({column}, '\u0130', 'i'), '\u0131', 'i')"
+    return f"lower({column})"
 
 
 class Cursor(Protocol):

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nexus_core.contract.run_context import Viewer
 from nexus_core.contract.values import Value
-from nexus_core.store.database.sql import SqlConnection, like_pattern
+from nexus_core.store.database.sql import SqlConnection, like_pattern, lowered
 from nexus_core.store.items.grants import seen_grants
 from nexus_core.store.records import Context, StoredDocument
 from nexus_core.store.vectors.vector_model import known_model
@@ -105,7 +105,8 @@ def page_of_documents(
     """
     seen, values = _seen(connection, context, viewer)
     named = re.compile(re.escape(words), re.IGNORECASE)
-    like, more = (r" AND lower(name) LIKE ? ESCAPE '\'", (like_pattern(words),)) if words else ("", ())
+    like = rf" AND {lowered('name', words)} LIKE ? ESCAPE '\'" if words else ""
+    more = (like_pattern(words),) if words else ()
     rows: list[Sequence[Any]] = []
     part: list[Sequence[Any]] | None = None
     while len(rows) < limit and (part is None or len(part) == limit):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nexus_core import Store
-from nexus_core.store.conversations.conversation_search import _CANDIDATES, LOOKED_AT, TURNS
+from nexus_core.store.conversations.conversation_search import LOOKED_AT, TURNS, candidates
 from nexus_core.store.database.sql import SqlConnection
 
 pytestmark = pytest.mark.slow
@@ -60,6 +60,11 @@ async def test_the_same_is_found_in_both(store: Store) -> None:
     assert (await ids(store, "of%"))[0] == []
     assert (await ids(store, "answer 2 of"))[0] == [f"c{LOOKED_AT + 49}"]
     assert (await ids(store, "answer 1 of"))[0] == []
+    await store.conversations.add(
+        "tr", query="?", answer="\u0130zmir \u0131l\u0131k", model="m", run_id="t", owner="ann"
+    )
+    for words in ("izmir", "\u0130ZM\u0130R", "IZMIR", "\u0131l\u0131k", "ILIK"):
+        assert (await ids(store, words))[0] == ["tr"], words
     (found,), _ = await store.conversations.search("ANSWER 501", owner="ann")
     assert found.excerpt is not None
     assert (found.excerpt.turn, found.excerpt.words, found.excerpt.after) == (501, "answer 501", " of it")
@@ -74,7 +79,7 @@ async def test_turns_are_found_by_their_conversation(store: Store) -> None:
         if is_server:
             connection.execute("ANALYZE turns")
         explain = "EXPLAIN" if is_server else "EXPLAIN QUERY PLAN"
-        rows = connection.execute(f"{explain} {_CANDIDATES}", (keys, "%x%", "%x%")).fetchall()
+        rows = connection.execute(f"{explain} {candidates('i')}", (keys, "%x%", "%x%")).fetchall()
         return "\n".join(str(row[-1]) for row in rows)
 
     told = await store.write(plan)
