@@ -63,7 +63,7 @@ def test_file_is_read_in_both_forms(form: str) -> None:
         pytest.param(lines({"passages": [{"number": 0, "text": ""}]}), "line 1: a passage has", id="passage"),
         pytest.param(lines({"passages": [{"number": 1}]}), "line 1 has no `text`", id="no passage"),
         pytest.param(lines({"passages": [{"number": 1, "text": "x" * 2001}]}), "`text` has 2,001", id="long"),
-        pytest.param(lines({"files": ["a"] * 17}), "line 1: `files` is a list of 16", id="files"),
+        pytest.param(lines({"files": ["a"] * 33}), "line 1: `files` is a list of 32", id="files"),
         pytest.param(lines({"files": [5]}), "line 1: `files` is no text", id="file"),
         pytest.param(lines({"rating": "good"}), "line 1: `rating` is 'up', 'down' or null", id="rating"),
         pytest.param(lines({"time": "noon"}), "line 1: `time` is no time", id="time"),
@@ -148,3 +148,19 @@ async def test_exported_passages_are_imported(tmp_path: Path) -> None:
         (passage,) = found.passages
         assert (found.context, passage.id, passage.place, passage.relevance) == ("c", "a", "page 3", 0.25)
         assert (passage.text, found.files) == ("28 \ufffd\0 days", ("hours.docx",))
+
+
+async def test_longest_names_and_most_files_of_a_turn_are_imported(tmp_path: Path) -> None:
+    """Whatever an item is called, and however many files a question is about: what is kept is what an import takes."""
+    long = "n" * 5000
+    item = Item(id=long, title=long, text="28 days", source=long)
+    async with Store(tmp_path) as store:
+        turn: dict[str, Any] = {"query": "q", "answer": "28 [1].", "model": "m", "run_id": "r", "contexts": ["c"]}
+        packed = [PackedItem(number=1, item=item, text="28 days", score=0.25)]
+        await store.conversations.replace_turn(None, "t", None, items=packed, files=[long] * 40, **turn)
+        (kept,) = await store.conversations.turns("t")
+        assert (len(kept.files), len(kept.passages[0].id)) == (32, 4096)
+        file = json.dumps(_query_json(await store.conversations.get("t"), kept)).encode()
+        await store.conversations.take(file, owner="ann")
+        (found,) = await store.conversations.turns("t", owner="ann")
+        assert (found.files, found.passages) == (kept.files, kept.passages)

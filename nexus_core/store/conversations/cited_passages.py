@@ -10,12 +10,17 @@ from attrs import asdict, frozen
 
 from nexus_core.contract.prompts import PackedItem
 from nexus_core.store.conversations.conversation import CitedPassage
+from nexus_core.toolkit.attachments import ATTACHMENTS
 from nexus_core.toolkit.documents.citation_place import place_of
 
 MOST_PASSAGES = 20
 """Of one answer."""
 PASSAGE_CHARACTERS = 2_000
 """Of one passage: conversations are read by the hundred turns."""
+NAME_CHARACTERS = 4_096
+"""Of what names a passage (its item's id and title, its source, and where it stands there), and of a file's name."""
+MOST_FILES = 2 * ATTACHMENTS
+"""Of one question, which has as many documents as attachments at most."""
 _DIGITS = 2
 """Of scores: finer ones tell of items that may not be seen."""
 _CITATION = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
@@ -43,7 +48,8 @@ def passages_json(
     cited = {int(number) for told in _CITATION.findall(answer) for number in re.findall(r"\d+", told)}
     found = [packed for packed in items if packed.number in cited][:MOST_PASSAGES]
     context = contexts[0] if len(contexts) == 1 else None
-    return kept_json(KeptSources(context, tuple(_passage(packed) for packed in found), tuple(files)))
+    names = tuple(name[:NAME_CHARACTERS] for name in files[:MOST_FILES])
+    return kept_json(KeptSources(context, tuple(_passage(packed) for packed in found), names))
 
 
 def kept_json(kept: KeptSources) -> str | None:
@@ -66,10 +72,10 @@ def read_passages(told: str | None) -> KeptSources:
 def _passage(packed: PackedItem) -> CitedPassage:
     return CitedPassage(
         number=packed.number,
-        id=packed.item.id,
-        title=packed.item.title,
-        source=packed.item.source,
-        place=place_of(packed.item, packed.text),
+        id=packed.item.id[:NAME_CHARACTERS],
+        title=packed.item.title[:NAME_CHARACTERS],
+        source=packed.item.source[:NAME_CHARACTERS],
+        place=place_of(packed.item, packed.text)[:NAME_CHARACTERS],
         relevance=round(packed.score, _DIGITS),
         whole=packed.whole,
         text=packed.text[:PASSAGE_CHARACTERS],

@@ -17,10 +17,14 @@ from attrs import frozen
 
 from nexus_core.contract.errors import UsageError
 from nexus_core.contract.values import Value
-from nexus_core.store.conversations.cited_passages import MOST_PASSAGES, PASSAGE_CHARACTERS
+from nexus_core.store.conversations.cited_passages import (
+    MOST_FILES,
+    MOST_PASSAGES,
+    NAME_CHARACTERS,
+    PASSAGE_CHARACTERS,
+)
 from nexus_core.store.conversations.conversation import COMMENT_CHARACTERS, TITLE_CHARACTERS, CitedPassage, Rating
 from nexus_core.store.records import checked_name
-from nexus_core.toolkit.attachments import ATTACHMENTS
 
 FILE_BYTES = 32 * 2**20
 """Of one file."""
@@ -28,8 +32,6 @@ FILE_TURNS = 20_000
 """Of one file: they are kept in one transaction."""
 _QUERY, _ANSWER, _NAME = 2**20, 4 * 2**20, 500
 """Characters of a question, of an answer, and of the id of a run or the name of a model."""
-_PASSAGE = 4_096
-"""Of what names a passage: its item's id and title, its source, and where it stands there."""
 _HEAD = re.compile(r"<!-- nexus-conversation ([0-9a-f]{16,64}) (\{.*\}) -->\r?\n")
 _EXPECTED = "give JSON Lines as `nexus conversations export` prints them, or Markdown as the page saves a conversation"
 
@@ -184,9 +186,9 @@ def _read_line(where: str, line: Mapping[str, Any]) -> tuple[str, str, str | Non
 def _file_names(where: str, told: object) -> tuple[str, ...]:
     """Return the names of the files that a question was about; raises ConversationFileError."""
     names = [] if told is None else told
-    if not isinstance(names, list) or len(names) > ATTACHMENTS:
-        raise ConversationFileError(f"{where}: `files` is a list of {ATTACHMENTS} names at most")
-    return tuple(_text(where, {"files": name}, "files", _PASSAGE) for name in names)
+    if not isinstance(names, list) or len(names) > MOST_FILES:
+        raise ConversationFileError(f"{where}: `files` is a list of {MOST_FILES} names at most")
+    return tuple(_text(where, {"files": name}, "files", NAME_CHARACTERS) for name in names)
 
 
 def _passages(where: str, told: object) -> tuple[CitedPassage, ...]:
@@ -201,7 +203,7 @@ def _passages(where: str, told: object) -> tuple[CitedPassage, ...]:
         numbers = isinstance(number, int) and isinstance(relevance, int | float) and isfinite(relevance)
         if not numbers or isinstance(number, bool) or not 0 < number < 10_000 or not isinstance(whole, bool):
             raise ConversationFileError(f"{where}: a passage has a `number` from 1, a `relevance`, and `whole`, or not")
-        texts = {name: _text(where, each, name, _PASSAGE, "") for name in ("id", "title", "source", "place")}
+        texts = {name: _text(where, each, name, NAME_CHARACTERS, "") for name in ("id", "title", "source", "place")}
         text = _text(where, each, "text", PASSAGE_CHARACTERS)
         found.append(CitedPassage(number=number, relevance=float(relevance), whole=whole, text=text, **texts))
     return tuple(found)
