@@ -8,7 +8,7 @@ import { asking, choose, chosen, examples, found, isStored, load, offerAlone, of
 import { cited } from "./citations.js";
 import { refresh } from "./conversations.js";
 import { $, el, problem, route } from "./dom.js";
-import { pause, Slice } from "./growing.js";
+import { layOut, pause, Slice } from "./growing.js";
 import { load as loadMarkdown } from "./markdown.js";
 import { may } from "./session.js";
 
@@ -163,7 +163,10 @@ async function resume(id) {
       turn.asked.focus({ preventScroll: true });
       const isLacking = [...turns, newest].some(({ contextItems, response }) => !contextItems.length && cited(response).length);
       const hint = el("p", { class: "hint" }, `To ask further, write below.${isLacking ? " Citations of passages that were not kept are plain text." : ""}`);
-      fill(id, turns.reverse(), mine).then(() => turn.node.after(hint));
+      fill(id, turns.reverse(), mine).then(() => {
+        turn.node.after(hint);
+        layOut($("thread").querySelectorAll(".answer"));
+      });
     }
     refresh(id);
   } catch (error) {

@@ -100,6 +100,25 @@ export class Slice {
   }
 }
 
+// Lays out once what is out of sight, the latest first, so that the browser knows how high it is: else what is found or scrolled
+// to is moved by what comes into sight above it. It does so at the beginning of frames: what is seen is held in its place, and
+// heights are kept, at their end. What is near the window is laid out already, and is what it is held by.
+export async function layOut(nodes) {
+  const left = [...nodes];
+  for (let laid = []; laid.length || left.length;) {
+    await new Promise((resolve) => { requestAnimationFrame(resolve); });
+    for (const node of laid) node.classList.remove("laid");
+    laid = [];
+    for (const slice = new Slice(); left.length && !slice.isOver;) {
+      const node = left.pop();
+      if (node.lastElementChild.checkVisibility({ contentVisibilityAuto: true })) continue;
+      node.classList.add("laid");
+      node.getBoundingClientRect();
+      laid.push(node);
+    }
+  }
+}
+
 // A text that is whole already.
 export async function drawn(place, text, citations) {
   const growing = new Growing(place, citations);

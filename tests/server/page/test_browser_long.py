@@ -32,6 +32,10 @@ PLAIN = f"""(async () => {{
 SETTLED = "new Promise((resolve) => setTimeout(() => requestIdleCallback(() => resolve()), 200))"
 """Code has its colours then, and the browser has looked through forms, a tenth of a second after the last change."""
 
+LAID_OUT = """(async () => {
+  const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+  do await frame(); while (document.querySelector(".laid"));
+})()"""
 OPENED = "document.querySelector('#thread > .hint') !== null"
 WATCH = """(() => {
   globalThis.tops = [];
@@ -98,3 +102,21 @@ async def test_conversation_is_opened_at_its_newest_turn(tab: Tab, running: Any,
     assert max(tops) < 120
     assert max(tops) - min(tops) <= 2  # a page is scrolled by whole pixels
     assert await tab.run("document.activeElement === [...document.querySelectorAll('.turn')].at(-1)")
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=str)
+async def test_what_is_found_stays_where_it_is_seen(tab: Tab, running: Any, size: tuple[int, int]) -> None:
+    """A search of the browser scrolls to its words, and answers that come into sight above do not push them away."""
+    await share(running, [(f"Question {number}?", f"The word{number}.\n\n{MARKDOWN}") for number in range(12)])
+    await tab.size(*size)
+    await opened(tab, running)
+    await tab.run("location.hash = '#ask/own/own/monday'")
+    await tab.until(OPENED)
+    await tab.run(LAID_OUT)
+    top = "getSelection().getRangeAt(0).getBoundingClientRect().top"
+    for word in ("word3.", "word8."):
+        assert await tab.run(f"getSelection().removeAllRanges(), find({word!r}, false, false, true)")
+        first = await tab.run(top)
+        await tab.run(SETTLED)
+        assert abs(await tab.run(top) - first) <= 2  # a page is scrolled by whole pixels
+        assert 0 < first < size[1]

@@ -4,7 +4,7 @@ import { call, hasKey, keepKey, onKeyNeeded } from "../api.js";
 import { Turn } from "../answer.js";
 import { askForKey } from "../dialogs.js";
 import { $, alone, el, trying, when } from "../dom.js";
-import { Slice } from "../growing.js";
+import { layOut, Slice } from "../growing.js";
 import * as passages from "../passages.js";
 import * as session from "../session.js";
 
@@ -27,6 +27,7 @@ async function show() {
       }
       after = told.next;
     }
+    layOut($("thread").querySelectorAll(".answer"));
     $("shared-title").focus({ preventScroll: true });
   });
 }
