@@ -117,8 +117,7 @@ async def test_in_a_chat_the_person_is_asked_between_questions_of_their_own(fold
             assert booked.exists() is books
         terminal.type("Book a table.\n")
         await terminal.see("[y/N]")
-        terminal.type("\x03")
-        await terminal.see("cancelled")
+        await terminal.interrupt("cancelled")
         await terminal.see("> ")
         terminal.type("/help\n")  # a read that goes on would take it
         await terminal.see("/quit")
