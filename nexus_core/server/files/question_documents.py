@@ -101,7 +101,8 @@ class QuestionBody:
             try:
                 data = await _apart(self._has_turn, b64decode, each.pop("data"), validate=True)
             except (binascii.Error, ValueError) as error:
-                said = f"documents[{place}]: the data of {file.name[:200]!r} is no base64"
+                how = "of A to Z, a to z, 0 to 9, + and /, filled up with =, without blanks and ends of lines"
+                said = f"documents[{place}]: the data of {file.name[:200]!r} is no base64 {how}"
                 raise Failure(400, "invalid_request", said, param=f"documents[{place}].data") from error
             left -= len(data)
             if left < 0:

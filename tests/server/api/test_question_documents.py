@@ -156,9 +156,9 @@ async def test_bodies_that_break_a_limit_are_refused_with_it(start: Start) -> No
         (body(("a.md", b"x" * 40_000)), 413, "bytes"),
         (body(good, query="x" * 5000), 413, "the body is over 4,096 bytes beside the data of its documents"),
         (
-            body() | {"documents": [{"name": "a.md", "data": "%%"}]},
+            body() | {"documents": [{"name": "a.md", "data": "TG9k\nZ2lu"}]},  # as the command base64 prints it
             400,
-            "documents[0]: the data of 'a.md' is no base64",
+            "documents[0]: the data of 'a.md' is no base64 of A to Z, a to z, 0 to 9, + and /, filled up with =, without",
         ),
         (body(("\0", b"x")), 400, "the name of a file holds a control character"),
         ({"query": ASKED, "pipeline": "quotes"}, 400, "contextId is missing"),
