@@ -70,6 +70,22 @@ async def test_a_key_is_made_shown_once_changed_and_revoked(tab: Any, running: A
     await tab.until(f"document.querySelector('tr[data-key=\"{id}\"]')?.textContent.includes('revoked')")
 
 
+async def test_a_key_without_admin_is_shown_nothing_to_do(tab: Any, running: Any) -> None:
+    """Neither a button nor a field of what it may not do: it is told what it lacks."""
+    await ApiKeys(running.store).new("root", ("admin",))
+    _, text = await ApiKeys(running.store).new("ann", ("query", "read"))
+    await running.server.keys.renew()
+    shown = "[...document.querySelectorAll('main :is(button, input, select)')].some((each) => each.checkVisibility())"
+    for part in ("keys", "spend"):
+        await tab.send("Page.navigate", url=f"{running.origin}/admin#{part}")
+        if part == "keys":
+            await tab.until(OPEN.format("key-dialog"))
+            await tab.write("#key", text)
+            await tab.press("Enter")
+        await tab.until(f"document.querySelector('#{part}-said').textContent.includes('admin')")
+        assert await tab.until(f"!{shown}")
+
+
 async def test_a_key_is_rotated(tab: Any, running: Any) -> None:
     """The page says until when the old one goes on."""
     await opened(tab, running)

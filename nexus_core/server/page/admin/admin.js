@@ -18,7 +18,7 @@ function view() {
     if (link.hash === `#${shown}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  VIEWS[shown].show();
+  VIEWS[shown].show().then(session.know);
 }
 
 async function changeKey() {
