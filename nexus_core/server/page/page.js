@@ -20,6 +20,8 @@ async function view(hash = location.hash) {
   drawer(wanted === "conversations");
   const shown = wanted in VIEWS ? wanted : "ask";
   for (const name of Object.keys(VIEWS)) $(`view-${name}`).hidden = name !== shown;
+  // The link that led here is gone, and its focus would be, too.
+  if (shown === "ask" && document.activeElement.closest("main [hidden]")) $("query").focus();
   for (const link of document.querySelectorAll("header nav a")) {
     const is = link.hash === `#${shown}`;
     if (is) link.setAttribute("aria-current", "page");

@@ -376,7 +376,7 @@ async def test_documents_tell_their_state_and_what_is_missing(tab: Any, running:
 
 
 async def test_upload_leads_to_a_question(tab: Any, running: Any) -> None:
-    """Once the files are in, one click asks about them; what was not taken is counted."""
+    """Once the files are in, one click or key asks about them, in the field; what was not taken is counted."""
     await tab.go(running.origin + "/#contexts/handbook/documents")
     await tab.until("document.querySelector('#documents-title').textContent === 'No documents yet'")
     await tab.run("""(() => {
@@ -387,8 +387,10 @@ async def test_upload_leads_to_a_question(tab: Any, running: Any) -> None:
     })()""")
     await tab.until("document.querySelector('#uploads .button') !== null")
     assert "1 of 2 files can be asked about" in await tab.text("#uploads")
-    await tab.click("#uploads .button")
+    await tab.run("document.querySelector('#uploads .button').focus()")
+    await tab.press("Enter")
     await tab.until("location.hash === '#ask/quotes/handbook'")
+    assert await tab.run("document.activeElement.id") == "query"
     assert await tab.run("document.querySelector('#context').value") == "handbook"
     assert await tab.run("document.querySelector('#about .problem')") is None
 
