@@ -57,7 +57,7 @@ class SlashCommands:
         command = self._known.get(name)
         if command is None:
             names = [*self._known, "/quit"]
-            raise UsageError(f"there is no command {name}{did_you_mean(name, names)}; /help lists them")
+            raise UsageError(f"there is no command {name}{did_you_mean(name, names) or ';'} /help lists them")
         command(rest.strip())
         return True
 

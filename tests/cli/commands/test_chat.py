@@ -276,7 +276,7 @@ async def test_a_terminal_without_colour_is_given_the_text_as_it_is(folder: Path
 
 async def test_lines_of_a_pipe_are_questions(folder: Path) -> None:
     """Plain text on stdout, what else is said on stderr; exit code 1 where one had no whole answer."""
-    lines = b'First\\\nor so?\n"""Second\n?"""\n/nope\nThird?\n\xff\n'
+    lines = b'First\\\nor so?\n"""Second\n?"""\n/qiut\nThird?\n\xff\n'
     scripts = [stream_answer(chat_events(*texts)) for texts in (MARKDOWN, ("Two.\x1b[2J",))]
     refused = json_answer({"error": {"message": "no"}}, status=400)
     async with ScriptedUpstream(*scripts, refused, scripts[1]) as upstream:
@@ -291,7 +291,7 @@ async def test_lines_of_a_pipe_are_questions(folder: Path) -> None:
         "## Leave\n\nThere are **five** days [1].\n\n- one\n- two\n\n\nSources:\n  [1] Leave  (leave.md, line 3)\n\n"
         "Two.\\u001b[2J\n\nTwo.\\u001b[2J\n"
     )
-    assert ("there is no command /nope" in err.decode(), "Error: " in err.decode()) == (True, True)
+    assert "Error: there is no command /qiut, did you mean '/quit'? /help lists them" in err.decode()
     assert [turn.query for turn in await turns(folder)] == ["First\nor so?", "Second\n?", "\ufffd"]
 
 
