@@ -158,7 +158,7 @@ async def test_bodies_that_break_a_limit_are_refused_with_it(start: Start) -> No
         (
             body() | {"documents": [{"name": "a.md", "data": "TG9k\nZ2lu"}]},  # as the command base64 prints it
             400,
-            "documents[0]: the data of 'a.md' is no base64 of A to Z, a to z, 0 to 9, + and /, filled up with =, without",
+            "documents[0]: the data of 'a.md' is no base64 of A to Z, a to z, 0 to 9, + and /, filled up with =",
         ),
         (body(("\0", b"x")), 400, "the name of a file holds a control character"),
         ({"query": ASKED, "pipeline": "quotes"}, 400, "contextId is missing"),
