@@ -366,7 +366,8 @@ async def test_documents_tell_their_state_and_what_is_missing(tab: Any, running:
     figures = await tab.until("document.querySelector('#opened-figures').textContent")
     assert "2 documents, 78 bytes · searched by words" in figures
     assert await tab.text("#to-documents") == "Documents (2)"
-    assert await tab.run("document.querySelector('#documents .badge.incomplete').checkVisibility()")
+    badges = "[...document.querySelectorAll('#documents .badge')].filter((each) => each.checkVisibility())"
+    assert await tab.run(f"{badges}.map((each) => each.textContent)") == ["incomplete", "ready"]
     assert "1 item · 62 bytes · uploaded" in await tab.text("#documents")
     assert "canteen.jsonl:2: is no JSON" in await tab.text("#documents .remarks")
     assert await tab.text("#remarked") == " Only the 1 document with remarks"
