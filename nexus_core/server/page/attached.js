@@ -66,7 +66,7 @@ function add(file, wrong = "") {
   if (use) files.push({ file, use, line });
   says(`${size(file.size)}, ${wrong || why || USES[use]}`, wrong || why);
   if (!use) $("said").replaceChildren(`${file.name}: ${why}`);
-  if (context) cross.before(" ", el("button", { type: "button", class: "link", onclick: keep }, "Add to ", alone(context)));
+  if (context) cross.before(" ", el("button", { type: "button", class: "link", "aria-label": `Add to ${context}: ${file.name}`, onclick: keep }, "Add to ", alone(context)));
   $("attached").append(line);
   changed();
 }

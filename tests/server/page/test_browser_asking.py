@@ -128,6 +128,8 @@ async def test_dropped_document_is_added_where_the_key_may(tab: Any, running: An
     await ready(tab, running)
     await tab.run(f"{DROP}(['parking.txt', 'text/plain', 'Parking is free on Sundays.'])")
     await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('read as text')")
+    label = await tab.run(f"document.querySelector('{FILE} .link').ariaLabel")
+    assert label == "Add to handbook: parking.txt"  # of several files each button says which one it is of
     await tab.click(f"{FILE} .link")
     await tab.until(f"document.querySelector('{FILE}')?.textContent.includes('is in handbook: ask about it')")
     _, told = await running.call("GET", "/api/contexts/handbook/documents")
