@@ -166,6 +166,23 @@ async def test_what_a_key_may_not_do_is_not_shown(tab: Any, start: Any, handbook
     assert (await running.call("GET", "/api/identity"))[0] == 401
 
 
+async def test_a_key_that_may_not_read_is_shown_no_question(tab: Any, start: Any) -> None:
+    """It may ask over HTTP; the page, which reads what there is to ask, tells what the key lacks."""
+
+    async def verify(key: str) -> Identity | None:
+        return Identity(owner="ann", scopes=frozenset({"query"})) if key == "right" else None
+
+    running = await start(verify=verify)
+    await tab.send("Page.navigate", url=running.origin)
+    await tab.until("document.querySelector('#key-dialog')?.open === true")
+    await tab.write("#key", "right")
+    await tab.press("Enter")
+    await tab.until("document.body.classList.contains('not-read')")
+    assert "'read'" in await tab.text("#about .problem")
+    for part in ("form", "fresh", "begin"):
+        assert not await tab.run(f"document.querySelector('#{part}').checkVisibility()"), part
+
+
 async def test_cited_sentence_is_marked_in_its_document(tab: Any, running: Any, fakes: Any) -> None:
     """Among the other pages: the sentence that the words before the citation are closest to."""
     pages = [
