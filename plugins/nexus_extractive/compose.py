@@ -42,7 +42,9 @@ def pieces(chosen: Sequence[Scored], question: Question) -> Iterator[str]:
 
 
 def _cited(text: str, number: int) -> str:
-    return f"{text}\n[{number}]" if text.endswith(("```", "~~~", "|")) else f"{text} [{number}]"
+    if text.endswith("|"):  # a line right below a table would be a row of it
+        return f"{text}\n\n[{number}]"
+    return f"{text}\n[{number}]" if text.endswith(("```", "~~~")) else f"{text} [{number}]"
 
 
 def _statements(units: Sequence[Unit], everything: Sequence[Unit]) -> Iterator[_Statement]:

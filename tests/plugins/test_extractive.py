@@ -54,7 +54,7 @@ async def test_rows_of_a_table_stay_under_its_head() -> None:
     rows = "".join(f"| {name} | {fee} euros |\n" for name, fee in (("Adult", 12), ("Student", 8), ("Child", 5)))
     item = Item(id="a", text=f"| Kind | Fee |\n| --- | --- |\n{rows}", kind="markdown")
     text = await said(prompt("What is the fee for a child?", item))
-    assert text == "| Kind | Fee |\n| --- | --- |\n| Child | 5 euros |\n[1]"
+    assert text == "| Kind | Fee |\n| --- | --- |\n| Child | 5 euros |\n\n[1]"
 
 
 async def test_sentences_of_one_item_stand_together_the_best_item_first() -> None:

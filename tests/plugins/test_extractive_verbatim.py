@@ -77,7 +77,7 @@ def test_a_quote_of_any_marks_is_a_part_of_the_text(text: str, kind: str) -> Non
         ("markdown", "Then run git add <file> with the load.\n", "Then run git add <file> with the load. [1]"),
         ("text", "Load\n~~~~\n\nThe load is high.\n\nMore\n~~~~\n\nNot this.\n", "The load is high. [1]"),
         ("markdown", "Text.[^1]\n\n[^1]: The load is a footnote.\n", "[^1]: The load is a footnote. [1]"),
-        ("markdown", "| Load | At |\n|---|---|\n| high | 9 |\n", "| Load | At |\n|---|---|\n| high | 9 |\n[1]"),
+        ("markdown", "| Load | At |\n|---|---|\n| high | 9 |\n", "| Load | At |\n|---|---|\n| high | 9 |\n\n[1]"),
         ("markdown", "Load:\n\n- a\n- b\n- the load c\n", "Load: [1]\n- the load c [1]"),
     ],
     ids=["more than", "quotation", "bracket", "title", "footnote", "table", "list"],
