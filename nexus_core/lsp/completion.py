@@ -146,11 +146,24 @@ def _values(
     if names_model(expected, kind):
         for name in view.models():
             yield _suggestion(name, "model", span, name, "A model of this file.")
+    if expected.key == "model":
+        use = place.chain[-1][0].scalar("use") or ""
+        for id in _known_models(view, use):
+            yield _suggestion(id, "model", span, id, f"A model whose figures {use} knows.")
     endings = _FILES.get((expected.owner or object, expected.key), ())
     if CallablePipeline in expected.types:
         endings = (".yaml", ".yml")
     for file in _files(view, endings):
         yield _suggestion(f"./{file}", "file", span)
+
+
+def _known_models(view: PipelineView, use: str) -> list[str]:
+    """Return the ids of the models whose figures a connector knows; none for another component."""
+    cls = view.grammar.plugins.components(Kind.CONNECTOR).get(use) if use else None
+    try:
+        return [str(id) for id in getattr(cls, "known_models", tuple)()]
+    except Exception:  # noqa: BLE001 - of a plugin, whatever it raises: the other suggestions stand
+        return []
 
 
 def names_model(expected: Expected, kind: Kind | None) -> bool:

@@ -73,6 +73,7 @@ def folder(tmp_path: Path) -> Path:
         pytest.param(WRITTEN + "- gather: {use: files, |", "paths where expand", "k1", id="gather"),
         pytest.param(WRITTEN + "- generate: |", "main best spare", "openai", id="model"),
         pytest.param(WRITTEN + "- generate: {model: |}", "main best spare", "openai", id="model-of-mapping"),
+        pytest.param(WRITTEN.replace(": gpt-4o", ": |"), "gpt-4o gpt-4o-mini", "best", id="id-of-model"),
         pytest.param(WRITTEN + "- prompt: {order: |", "rank best_last", "main", id="choice"),
         pytest.param(WRITTEN + "- prompt: |", "qa chat ./answer.jinja", "bm25", id="template"),
         pytest.param(WRITTEN + "- call: |", "./quickstart.yaml", "./written.yaml bm25", id="pipeline"),
