@@ -112,6 +112,13 @@ class WireFormat:
         """Return what cuts a stream into events: by default server-sent events."""
         return EventDecoder(line_cap=sizes.line, event_cap=sizes.line, tolerant=True)
 
+    def read_error(self, payload: Any) -> Any:
+        """Return what a service says of an error under the usual names: `code`, `message`, `retry_after` (seconds).
+
+        By default as it is. `payload` is the body of a refusal, or what InBandError was given: any JSON, or a text.
+        """
+        return payload
+
 
 class RequestAuthorizer(Protocol):
     """Gives each request its credentials, where they expire or sign what is sent."""
@@ -354,7 +361,7 @@ class ServiceClient:
 
     def _failure(self, payload: Any, response: aiohttp.ClientResponse, prompt: Prompt) -> ConnectorError:
         secrets = self._secrets()
-        body = read_error_body(payload, header=_error_code(response.headers))
+        body = read_error_body(self._wire.read_error(payload), header=_error_code(response.headers))
         codes = [code for code in body.codes if foreign_text(code, secrets=secrets) == code]
         content = [message.text for message in prompt.messages]
         # Without the prompt, whose words say nothing of the error.
