@@ -143,6 +143,20 @@ async def test_file_sent_again_replaces_its_items(running: Running) -> None:
     assert (await running.store.context("handbook")).items == 4
 
 
+async def test_refused_file_leaves_the_document_of_its_name_as_it_was(running: Running) -> None:
+    """Until it is sent again, whole: who is refused loses nothing."""
+    await send(running, "travel.md", TRAVEL)
+    kept = await running.call("GET", DOCUMENTS)
+    status, told = await send(running, "travel.md", b"\x1f\x8b\x08\0\0\0")
+    assert (status, told["code"]) == (422, "unreadable_document")
+    (document,) = (await running.call("GET", DOCUMENTS))[1]["documents"]
+    assert (document["state"], document["items"]) == ("incomplete", kept[1]["documents"][0]["items"])
+    assert "could not be read again, and is as it was" in document["problems"][0]
+    assert (await search(running, "second class"))["source"] == "travel.md"
+    await send(running, "travel.md", TRAVEL)
+    assert await running.call("GET", DOCUMENTS) == kept
+
+
 async def test_files_of_a_form_are_read_by_their_endings(running: Running) -> None:
     """Markdown, HTML, lines of JSON; what cannot be read stands beside it with its reason."""
     lines = b'{"id": "a", "text": "Canteen opens at noon."}\n{"id": "b", "text": "Parking is free."}\n'
@@ -170,8 +184,6 @@ async def test_file_that_cannot_be_read_is_refused(running: Running) -> None:
     assert not any("/tmp" in each["reason"] for each in told)
     assert (await send(running, "a.txt", TRAVEL))[1]["read"] == 1
     assert [each["name"] for each in (await running.call("GET", skipped))[1]["skipped"]] == ["picture.png"]
-    await send(running, "a.txt", binary)  # what was read before is gone with its items
-    assert (await running.call("GET", DOCUMENTS))[1]["documents"] == []
     statuses = [(await running.call("DELETE", f"{DOCUMENTS}/{name}"))[0] for name in ("a.txt", "picture.png", "a.txt")]
     assert (statuses, (await running.call("GET", skipped))[1]["skipped"]) == ([204, 204, 404], [])
 

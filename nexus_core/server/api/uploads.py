@@ -200,6 +200,7 @@ class UploadsApi:
             tags=asked.get("tag", ()),
             within_readers=await view.settle_readers(context, origin, asked.get("readers", ())),
             limit_s=self._limits.read_s,
+            is_meant=True,
         )
         if not ingested.left_out:
             return ingested

@@ -90,6 +90,8 @@ class Ingester(TypedDict, total=False):
     """How many read at a time; by default as many as there are processors, where there is much to read."""
     limit_s: float
     """The time that one document may take."""
+    is_meant: bool
+    """Each document was named by itself: where it is left out it has failed, and what was read of it before stays."""
 
 
 async def ingest(
@@ -265,11 +267,11 @@ class _Work:
 
     async def _end(self, mark: DocumentMark, prepared: Sequence[PreparedItem], end: DocumentEnd) -> None:
         name = mark.name
-        if end.failure:
-            self._fail(mark, end.failure)
+        before = self.known.get(name)
+        if why := end.failure or (end.left_out if self._keeps(before) else ""):
+            self._fail(mark, why)
             self._unwritten.add(name)
             return
-        before = self.known.get(name)
         if end.same and before is not None:
             # What was wrong with it was that it could not be read: else its digest would not be known.
             self._restamped.append(evolve(before, stamp=self._stamp(mark), origin=self.origin, problems=()))
@@ -306,7 +308,14 @@ class _Work:
             digest = "" if is_mixed else before.digest
             self._restamped.append(evolve(before, stamp=stamp, digest=digest, problems=said))
 
+    def _keeps(self, before: StoredDocument | None) -> bool:
+        """Tell whether a document stays as it is though it is left out now."""
+        return self.asked.get("is_meant", False) and before is not None and not before.skipped
+
     def _leave_out(self, mark: DocumentMark, before: StoredDocument | None) -> None:
+        if self._keeps(before):
+            self._fail(mark, mark.left_out)
+            return
         self.left_out.append((mark.name, mark.left_out))
         self._skip(mark, before, mark.left_out, stamp=self._stamp(mark))
 
