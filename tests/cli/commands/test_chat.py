@@ -45,8 +45,14 @@ steps:
 MARKDOWN = ("## Lea", "ve\n\nThere are **fi", "ve** days [1].\n\n", "- one\n- two\n")
 WAIT_S = 60.0
 AGAIN_S = 2.0
-_ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
-"""Makes the terminal that of a process, so that Ctrl-C reaches it; between fork and exec Python warns of threads."""
+_ON_TERMINAL = """
+import os, signal, sys
+os.login_tty(0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes the terminal that of a process, so that Ctrl-C reaches it; between fork and exec Python warns of threads. Who
+runs the tests may have it ignored, as shells do for what runs in the background; a terminal's programs hear it."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[a-zA-Z]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 
 
