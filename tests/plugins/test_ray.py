@@ -25,14 +25,19 @@ def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
+def write_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write what a batch needs, and go there."""
+    monkeypatch.chdir(folder)
+    Path("p.yaml").write_text("name: p\nmodels: {main: {use: extractive}}\nsteps: [{prompt: qa}, {generate: main}]\n")
+    Path("q.jsonl").write_text('{"query": "Why?"}\n')
+
+
 def test_the_engine_without_ray_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything of the batch is there."""
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.chdir(tmp_path)
-    Path("p.yaml").write_text("name: p\nmodels: {main: {use: extractive}}\nsteps: [{prompt: qa}, {generate: main}]\n")
-    Path("q.jsonl").write_text('{"query": "Why?"}\n')
+    write_batch(tmp_path, monkeypatch)
     assert "pip install 'contextnexus[ray]'" in refuse(capsys, "--engine", "ray")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.yaml", "q.jsonl"]
 
@@ -65,6 +70,9 @@ def test_a_wrong_option_is_refused(options: Mapping[str, str], reason: str) -> N
         RaySettings.from_options(options)
 
 
-def test_the_address_of_a_cluster_needs_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_address_of_a_cluster_needs_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """An address that nobody reads is a mistake."""
+    write_batch(tmp_path, monkeypatch)
     assert "--ray-address is for `--engine ray`" in refuse(capsys, "--ray-address", "a:1")
