@@ -95,32 +95,28 @@ class Model:
         await act(self.how)
         return [1.0 for _ in texts]
 
-@component
-class Ranks:
-    name = "bad"
-    how: str = option("", help="What it does.")
-    at: str = option("", help="When.")
+class Opens:
     async def __aenter__(self):
         if self.at == "open":
             await act(self.how)
         return self
     async def __aexit__(self, *error):
         return None
+
+@component
+class Ranks(Opens):
+    name = "bad"
+    how: str = option("", help="What it does.")
+    at: str = option("", help="When.")
     async def rank(self, query, ranking, run):
         await act(self.how)
         return [1.0 for _ in ranking.items]
 
 @component
-class Finds:
+class Finds(Opens):
     name = "bad"
     how: str = option("", help="What it does.")
     at: str = option("", help="When.")
-    async def __aenter__(self):
-        if self.at == "open":
-            await act(self.how)
-        return self
-    async def __aexit__(self, *error):
-        return None
     async def gather(self, query, run):
         await act(self.how)
         return (Item(id="a", text="One."), Item(id="b", text="Two."))

@@ -92,12 +92,18 @@ def test_what_names_no_group_is_for_nobody() -> None:
         assert (readers, bool(remark)) == ((NOBODY,), True)
 
 
+async def add_secret_and_plain(store: Store) -> tuple[Item, Item]:
+    """Return an item of the context `c` that `group:a` alone may see, and one that anybody may."""
+    await store.create("c")
+    secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
+    await store.add("c", [secret, plain])
+    return secret, plain
+
+
 async def test_a_later_turn_is_hidden_with_what_its_prompt_held(tmp_path: Path) -> None:
     """And is not where the turn before was not in it; what an older version kept is for who sees everything."""
     async with Store(tmp_path) as store:
-        await store.create("c")
-        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
-        await store.add("c", [secret, plain])
+        secret, plain = await add_secret_and_plain(store)
         kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
         turn = {"query": "q", "answer": "a", "model": "m"}
         await kept.add_turn(seen, "t", run_id="1", contexts=["c"], items=packed(secret), **turn)
@@ -115,9 +121,7 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
     """And itself, but neither the version in its place nor what was asked long after; a link shows no later version."""
     now = [1000.0]
     async with Store(tmp_path) as store:
-        await store.create("c")
-        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
-        await store.add("c", [secret, plain])
+        secret, plain = await add_secret_and_plain(store)
         kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
         kept._clock = lambda: now[0]
         turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
@@ -157,9 +161,7 @@ async def test_an_earlier_version_hides_the_turns_that_had_it_in_their_prompts(t
 async def test_a_narrow_key_is_told_of_a_link_what_it_sees(tmp_path: Path) -> None:
     """As many turns as it reads itself, whoever has made the link."""
     async with Store(tmp_path) as store:
-        await store.create("c")
-        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
-        await store.add("c", [secret, plain])
+        secret, plain = await add_secret_and_plain(store)
         kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
         turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
         for run, item in (("1", plain), ("2", secret)):
@@ -201,9 +203,7 @@ async def test_what_a_prompt_held_is_what_its_run_has_read(tmp_path: Path) -> No
 async def test_a_title_is_hidden_with_an_earlier_version_of_which_it_may_tell(tmp_path: Path) -> None:
     """In lists and by a link; to who sees all versions it is told."""
     async with Store(tmp_path) as store:
-        await store.create("c")
-        secret, plain = Item(id="s", text="s", readers=("group:a",)), Item(id="p", text="p")
-        await store.add("c", [secret, plain])
+        secret, plain = await add_secret_and_plain(store)
         kept, seen, none = store.conversations, Viewer(groups=frozenset({"group:a"})), Viewer()
         turn: dict[str, Any] = {"query": "q", "answer": "a", "model": "m", "contexts": ["c"]}
         await kept.add_turn(seen, "t", run_id="1", items=packed(secret), **turn)
