@@ -43,9 +43,8 @@ from nexus_core.toolkit.text.languages import AUTO
 if TYPE_CHECKING:
     from nexus_core.store import copying, export_import, integrity
     from nexus_core.store.copying import Copied
-    from nexus_core.store.ingest import batch_add, ingest, read_aside, reader_processes
+    from nexus_core.store.ingest import batch_add, ingest, reader_processes
     from nexus_core.store.ingest.ingest import Ingested, Ingester
-    from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
     from nexus_core.store.search import renewal
     from nexus_core.store.search.renewal import Seen
     from nexus_core.store.snapshots import index_snapshots
@@ -54,9 +53,8 @@ else:  # for those who write or keep up a store; who searches one, such as a ser
     copying, export_import, integrity = (
         LazyModule(f"nexus_core.store.{name}") for name in ("copying", "export_import", "integrity")
     )
-    batch_add, ingest, read_aside, reader_processes = (
-        LazyModule(f"nexus_core.store.ingest.{name}")
-        for name in ("batch_add", "ingest", "read_aside", "reader_processes")
+    batch_add, ingest, reader_processes = (
+        LazyModule(f"nexus_core.store.ingest.{name}") for name in ("batch_add", "ingest", "reader_processes")
     )
     renewal = LazyModule("nexus_core.store.search.renewal")
     index_snapshots = LazyModule("nexus_core.store.snapshots.index_snapshots")
@@ -305,10 +303,6 @@ class Store:
         ingested = await ingest.ingest(self._threads, self.readers, name, source, origin=origin, **asked)
         await self._vectors.embed_new(name)
         return ingested
-
-    async def read_aside(self, source: Documents, **asked: Unpack[AsideReading]) -> AsideDocument:
-        """Return the items of the one document of a source, and keep nothing of it."""
-        return await read_aside.read_aside(self.readers, source, **asked)
 
     @property
     def readers(self) -> reader_processes.ReaderProcesses:

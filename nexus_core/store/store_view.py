@@ -38,10 +38,14 @@ from nexus_core.store.usage import ModelTotal, read_totals
 from nexus_core.store.vectors.embedders import SearchBy
 from nexus_core.store.vectors.vector_model import VectorState
 from nexus_core.toolkit.filters import EVERYTHING, Filter
+from nexus_core.toolkit.lazy_module import LazyModule
 
 if TYPE_CHECKING:
+    from nexus_core.store.ingest import read_aside
     from nexus_core.store.ingest.ingest import Ingested, Ingester
     from nexus_core.store.ingest.read_aside import AsideDocument, AsideReading
+else:  # what reads documents, for those who send some
+    read_aside = LazyModule("nexus_core.store.ingest.read_aside")
 
 DIGITS = 2
 """Of the scores that a viewer is told: word statistics count all items, and finer scores would tell of hidden ones."""
@@ -316,7 +320,7 @@ class StoreView:
         viewer = self._viewer
         tags = () if viewer is None or viewer.tags is None else tuple(sorted(viewer.tags))
         marked: AsideReading = {**asked, "tags": tags}
-        return await self._store.read_aside(source, **marked)
+        return await read_aside.read_aside(self._store.readers, source, **marked)
 
     async def remove_documents(self, name: str, documents: Sequence[str]) -> int:
         """Remove documents with their items; returns how many items that were."""
